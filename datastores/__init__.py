@@ -1,0 +1,1 @@
+"""Where a domain's captions live: the store contract, its backends, corpus reading and registration."""

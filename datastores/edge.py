@@ -1,0 +1,259 @@
+"""The datastore of one machine: the Qdrant engine in this process, over a folder of files.
+
+One process at a time has a folder open. A domain keeps the version that serves and the one before it, and
+both stay open, so whoever resolved a version can still search it after one switch. Older ones close and go
+when their last reader has left; asking for one then raises `DomainNotFound`.
+"""
+
+import asyncio
+import builtins
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from datastores.base import (
+    DatastoreUnavailable,
+    DomainBusy,
+    DomainNotFound,
+    DomainVersion,
+    FloatArray,
+    Neighbour,
+    Statistics,
+    VersionWriter,
+)
+from datastores.catalog import PATH_SETTING, Catalog, Pointer, check_name, read_about, read_statistics
+from datastores.edge_version import ServedVersion
+from datastores.edge_writer import EdgeWriter, ThreadedWriter
+
+_READERS = 4
+_WRITERS = 2
+
+logger = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Domain:
+    """The versions of a domain that answer; `left` is one a rollback has left, kept for its last requests."""
+
+    current: ServedVersion
+    previous: ServedVersion | None = None
+    left: ServedVersion | None = None
+
+    def versions(self) -> Iterator[ServedVersion]:
+        yield from (one for one in (self.current, self.previous, self.left) if one is not None)
+
+
+class EdgeStore:
+    """A `DomainStore` over the embedded engine. `open` makes one."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._domains: dict[str, _Domain] = {}
+        self._unreadable: dict[str, DatastoreUnavailable] = {}
+        self._writing: set[str] = set()
+        self._switching = threading.Lock()
+        self._closed = False
+        # Apart, so that no registration keeps a search waiting for a thread.
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="datastore-read")
+        self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="datastore-write")
+
+    @classmethod
+    async def open(cls, path: Path) -> "EdgeStore":
+        """Open the folder, made when missing, and remove what a kill left behind.
+
+        Raises:
+            DatastoreUnavailable: the folder cannot be used or another process has it open. A single domain
+                whose files cannot be read raises it when asked for, and the others serve.
+        """
+        return await asyncio.to_thread(cls._open, path)
+
+    @classmethod
+    def _open(cls, path: Path) -> "EdgeStore":
+        catalog = Catalog(path)
+        try:
+            catalog.collect()
+            store = cls(catalog)
+            for domain in catalog.domains():
+                store._load(domain)
+        except OSError as error:
+            catalog.release()
+            raise _unavailable(catalog.root, error) from error
+        return store
+
+    async def list(self) -> builtins.list[DomainVersion]:
+        return [domain.current.about for _, domain in sorted(self._domains.items())]
+
+    async def resolve(self, domain: str) -> DomainVersion:
+        return self._serving(domain).current.about
+
+    async def search(
+        self, version: DomainVersion, vectors: FloatArray, limit: int
+    ) -> builtins.list[builtins.list[Neighbour]]:
+        if limit < 1:
+            raise ValueError(f"a search for {limit} captions")
+        if vectors.ndim != 2 or vectors.shape[1] != version.dimension:
+            raise ValueError(f"vectors {vectors.shape} for a domain of dimension {version.dimension}")
+        return await self._run(
+            self._readers, self._read, version, lambda served: served.search(vectors, limit)
+        )
+
+    async def statistics(self, version: DomainVersion) -> Statistics:
+        return await self._run(
+            self._readers, self._read, version, lambda served: read_statistics(served.folder)
+        )
+
+    @asynccontextmanager
+    async def writer(self, domain: str, *, dimension: int, fingerprint: str) -> AsyncIterator[VersionWriter]:
+        check_name(domain)
+        if domain in self._writing:
+            raise DomainBusy(f"domain {domain!r} is being registered already; try again when that is done")
+        self._writing.add(domain)
+        job = EdgeWriter(self._catalog, self._switch, domain, dimension, fingerprint)
+        try:
+            await self._run(self._writers, job.start)
+            yield ThreadedWriter(job, partial(self._run, self._writers))
+        finally:
+            # Runs to its end in its thread even when this task is cancelled again; then the domain is free.
+            try:
+                discarding = self._writers.submit(job.discard)
+            except RuntimeError:  # the store was closed meanwhile; the next start collects what is left
+                self._writing.discard(domain)
+            else:
+                discarding.add_done_callback(lambda _: self._writing.discard(domain))
+                await asyncio.shield(asyncio.wrap_future(discarding))
+
+    async def rollback(self, domain: str) -> DomainVersion:
+        """The version rolled back from is not kept: a second rollback finds nothing to return to."""
+        self._serving(domain)
+        return await self._run(self._writers, self._roll_back, domain)
+
+    async def delete(self, domain: str) -> None:
+        """Also raises `DomainBusy` while a registration is under way, which would bring the domain back."""
+        check_name(domain)
+        if domain in self._writing:
+            raise DomainBusy(f"domain {domain!r} is being registered; delete it when that is done")
+        await self._run(self._writers, self._delete, domain)
+
+    async def close(self) -> None:
+        """Wait for what is under way and release the folder."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.to_thread(self._close)
+
+    def _switch(self, served: ServedVersion) -> None:
+        name = served.about.domain
+        with self._switching:
+            before = self._domains.get(name)
+            previous = before.current if before else None
+            pointer = Pointer(served.about.version, previous.about.version if previous else None)
+            self._catalog.point(name, pointer)
+            self._domains[name] = _Domain(served, previous)
+            self._unreadable.pop(name, None)
+            if before is not None:
+                self._retire(before.previous, before.left)
+
+    def _roll_back(self, name: str) -> DomainVersion:
+        with self._switching:
+            domain = self._serving(name)
+            if domain.previous is None:
+                raise DomainNotFound(f"domain {name!r} has no version to return to")
+            self._catalog.point(name, Pointer(domain.previous.about.version))
+            self._domains[name] = _Domain(domain.previous, left=domain.current)
+            self._retire(domain.left)
+            return domain.previous.about
+
+    def _delete(self, name: str) -> None:
+        with self._switching:
+            domain = self._domains.pop(name, None)
+            if domain is None and self._unreadable.pop(name, None) is None:
+                raise DomainNotFound(f"there is no domain {name!r}")
+            doomed = self._catalog.bury(self._catalog.domain_folder(name))
+        reading = set(domain.versions()) if domain else set()
+
+        def closed(served: ServedVersion) -> None:
+            with self._switching:
+                reading.discard(served)
+                last = not reading
+            if last:
+                self._catalog.remove(doomed)
+
+        for served in tuple(reading):
+            served.retire(partial(closed, served))
+        if domain is None:
+            self._catalog.remove(doomed)
+
+    def _retire(self, *versions: ServedVersion | None) -> None:
+        for served in versions:
+            if served is not None:
+                served.retire(partial(self._catalog.discard, served.folder))
+
+    def _load(self, name: str) -> None:
+        try:
+            pointer = self._catalog.pointer(name)
+            current = self._version(name, pointer.current)
+            current.prepare()
+        except DatastoreUnavailable as error:
+            logger.error("domain %s does not serve: %s", name, error)
+            self._unreadable[name] = error
+            return
+        previous = None
+        if pointer.previous is not None:
+            try:
+                previous = self._version(name, pointer.previous)
+            except DatastoreUnavailable as error:
+                logger.error("domain %s cannot be rolled back: %s", name, error)
+        self._domains[name] = _Domain(current, previous)
+
+    def _version(self, name: str, version: str) -> ServedVersion:
+        folder = self._catalog.version_folder(name, version)
+        return ServedVersion(folder, read_about(folder))
+
+    def _serving(self, name: str) -> _Domain:
+        check_name(name)
+        if name in self._unreadable:
+            raise DatastoreUnavailable(str(self._unreadable[name]))
+        domain = self._domains.get(name)
+        if domain is None:
+            raise DomainNotFound(f"there is no domain {name!r}")
+        return domain
+
+    def _read(self, version: DomainVersion, ask: Callable[[ServedVersion], T]) -> T:
+        # Held in the thread that reads: a caller that goes away must not let the version close under it.
+        for served in self._serving(version.domain).versions():
+            if served.about.version == version.version and served.acquire():
+                try:
+                    return ask(served)
+                finally:
+                    served.release()
+        raise DomainNotFound(f"version {version.version} of domain {version.domain!r} is gone")
+
+    async def _run(
+        self, threads: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        if self._closed:
+            raise DatastoreUnavailable("the datastore is closed")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(threads, partial(work, *args, **kwargs))
+        except OSError as error:
+            raise _unavailable(self._catalog.root, error) from error
+
+    def _close(self) -> None:
+        for threads in (self._readers, self._writers):
+            threads.shutdown(wait=True, cancel_futures=True)
+        for domain in self._domains.values():
+            for served in domain.versions():
+                served.retire(lambda: None)
+        self._domains.clear()
+        self._catalog.release()
+
+
+def _unavailable(root: Path, error: OSError) -> DatastoreUnavailable:
+    return DatastoreUnavailable(f"the datastore folder {root} cannot be used: {error} ({PATH_SETTING})")

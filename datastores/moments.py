@@ -1,0 +1,40 @@
+"""Mean and covariance of vectors that arrive in chunks."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datastores.base import FloatArray, Statistics
+
+
+class Moments:
+    """Accumulates the moments in float64, whatever the number of vectors, in memory for d^2 numbers.
+
+    Chunks are merged by the pairwise update of Chan, Golub and LeVeque (1983), which, unlike a sum of
+    squares, loses nothing when the mean is large against the spread:
+
+        delta = mean_b - mean;  M += M_b + delta delta^T * n n_b / (n + n_b);  mean += delta * n_b / (n + n_b)
+    """
+
+    def __init__(self, dimension: int) -> None:
+        self._count = 0
+        self._mean: NDArray[np.float64] = np.zeros(dimension)
+        self._scatter: NDArray[np.float64] = np.zeros((dimension, dimension))
+
+    def add(self, vectors: FloatArray) -> None:
+        """Take in vectors [n, d]."""
+        if not len(vectors):
+            return
+        chunk = vectors.astype(np.float64)
+        mean = chunk.mean(axis=0)
+        chunk -= mean
+        delta = mean - self._mean
+        total = self._count + len(chunk)
+        self._scatter += chunk.T @ chunk + np.outer(delta, delta) * (self._count * len(chunk) / total)
+        self._mean += delta * (len(chunk) / total)
+        self._count = total
+
+    def statistics(self) -> Statistics:
+        """The moments so far; the covariance is divided by N. Raises `ValueError` when nothing was added."""
+        if not self._count:
+            raise ValueError("moments of no vectors")
+        return Statistics(self._count, self._mean.copy(), self._scatter / self._count)

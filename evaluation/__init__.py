@@ -1,0 +1,1 @@
+"""Measuring captions and retrieval against references."""

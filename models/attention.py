@@ -1,0 +1,55 @@
+"""Attention in double precision, for the quantised LLM on CPU.
+
+Padding shifts the order in which attention sums, which changes the last bits of its result. Quantised layers round
+activations to few levels and turn such a bit into a visible difference now and then; then a caption would depend on
+its batch mates. In double precision the order is lost in rounding to float32. The share of the time is small:
+prompts and captions are short.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+NAME = "drcap_double"
+
+
+def use_double_attention(model: Any) -> None:
+    """Switch a model of transformers to `double_attention`."""
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface, eager_mask
+
+    AttentionInterface.register(NAME, double_attention)
+    AttentionMaskInterface.register(NAME, eager_mask)
+    model.set_attn_implementation(NAME)
+
+
+def double_attention(
+    module: Any,  # noqa: ARG001 - the signature is transformers'
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """softmax(scaling Q K^T + mask) V with grouped heads.
+
+    Args:
+        module: the layer that asks; not used.
+        query: [n, heads, length, d].
+        key, value: [n, key heads, keys, d].
+        attention_mask: added to the scores, [n, 1, length, keys].
+        scaling: of the scores.
+
+    Returns:
+        [n, length, heads, d] in the query's type, and no weights.
+    """
+    groups = query.shape[1] // key.shape[1]
+    keys = key.double().repeat_interleave(groups, dim=1)
+    values = value.double().repeat_interleave(groups, dim=1)
+    scores = query.double() @ keys.transpose(2, 3) * scaling
+    if attention_mask is not None:
+        scores = scores + attention_mask.double()
+    out = torch.softmax(scores, dim=-1) @ values
+    return out.transpose(1, 2).contiguous().to(query.dtype), None

@@ -1,0 +1,1 @@
+"""CLAP backends, one file each, behind the contract in `base`."""

@@ -1,0 +1,53 @@
+"""The contract of a decoder: prompts in, captions out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from models.prompt import Prompt
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How one caption is written.
+
+    Attributes:
+        num_beams: width of the beam search; 1 is greedy.
+        temperature: 0 decodes the likeliest caption; above 0 samples, and excludes beams.
+        max_new_tokens: bound on the caption's length in tokens.
+        seed: of the sampling; the same prompt, options and seed give the same caption.
+    """
+
+    num_beams: int = 1
+    temperature: float = 0.0
+    max_new_tokens: int = 48
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.num_beams < 1:
+            raise ValueError(f"num_beams is at least 1, got {self.num_beams}")
+        if self.temperature < 0:
+            raise ValueError(f"temperature is at least 0, got {self.temperature}")
+        if self.temperature > 0 and self.num_beams > 1:
+            raise ValueError("temperature above 0 samples and goes with num_beams 1 only")
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens is at least 1, got {self.max_new_tokens}")
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A caption and the number of tokens it took, the end token included."""
+
+    text: str
+    tokens: int
+
+
+class Decoder(Protocol):
+    """Writes captions. The answer for a prompt never depends on what else is in the batch."""
+
+    @property
+    def model_name(self) -> str:
+        """Name for answers and logs."""
+
+    def generate(self, prompts: Sequence[Prompt], options: GenerationOptions) -> list[Generated]:
+        """One caption a prompt, in order."""

@@ -1,0 +1,126 @@
+"""Decoding: token by token, for a batch of prompts that do not see each other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from models.decoder import GenerationOptions
+
+
+class StepModel(Protocol):
+    """A language model in the middle of a batch; row r continues sequence r."""
+
+    def start(self) -> Tensor:
+        """Read the prompts; log-probabilities of the first token, [n, vocabulary]."""
+
+    def step(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        """Continue from the given former rows [m] with tokens [m]; log-probabilities of the next, [m, vocabulary]."""
+
+
+@dataclass
+class _Beam:
+    tokens: tuple[int, ...]
+    score: float
+
+    def normalised(self) -> float:
+        """Mean log-probability a token: longer captions are not worse for being longer."""
+        return self.score / max(1, len(self.tokens))
+
+
+def decode(
+    model: StepModel, prompts: int, options: GenerationOptions, end_tokens: frozenset[int]
+) -> list[tuple[int, ...]]:
+    """Token ids of one caption a prompt, without the end token.
+
+    Greedy, sampled (a generator a prompt, so that batch mates do not change the draw) or by beam search.
+    """
+    if options.num_beams > 1:
+        return _beam_search(model, prompts, options, end_tokens)
+    return _one_by_one(model, prompts, options, end_tokens)
+
+
+def _one_by_one(
+    model: StepModel, prompts: int, options: GenerationOptions, end_tokens: frozenset[int]
+) -> list[tuple[int, ...]]:
+    generators = [torch.Generator().manual_seed(options.seed) for _ in range(prompts)]
+    captions: list[list[int]] = [[] for _ in range(prompts)]
+    live = list(range(prompts))
+    scores = model.start()
+    for length in range(1, options.max_new_tokens + 1):
+        tokens = [_choose(scores[row], options.temperature, generators[prompt]) for row, prompt in enumerate(live)]
+        going = [row for row, token in enumerate(tokens) if token not in end_tokens]
+        for row in going:
+            captions[live[row]].append(tokens[row])
+        live = [live[row] for row in going]
+        if not live or length == options.max_new_tokens:
+            break
+        scores = model.step(torch.tensor(going), torch.tensor([tokens[row] for row in going]))
+    return [tuple(caption) for caption in captions]
+
+
+def _choose(scores: Tensor, temperature: float, generator: torch.Generator) -> int:
+    if temperature == 0:
+        return int(scores.argmax())
+    chances = torch.softmax(scores.double() / temperature, dim=-1)
+    return int(torch.multinomial(chances, 1, generator=generator))
+
+
+def _beam_search(
+    model: StepModel, prompts: int, options: GenerationOptions, end_tokens: frozenset[int]
+) -> list[tuple[int, ...]]:
+    width = options.num_beams
+    beams: list[list[_Beam]] = [[_Beam((), 0.0)] for _ in range(prompts)]
+    finished: list[list[_Beam]] = [[] for _ in range(prompts)]
+    scores = model.start()
+    for length in range(1, options.max_new_tokens + 1):
+        rows: list[int] = []
+        first = 0
+        for prompt in range(prompts):
+            parents = beams[prompt]
+            candidates = _extend(parents, scores[first : first + len(parents)], width + len(end_tokens))
+            beams[prompt] = []
+            for parent, token, score in candidates:
+                tokens = parents[parent].tokens
+                if token in end_tokens:
+                    finished[prompt].append(_Beam(tokens, score))
+                elif len(beams[prompt]) < width:
+                    beams[prompt].append(_Beam((*tokens, token), score))
+                    rows.append(first + parent)
+            first += len(parents)
+            if _settled(beams[prompt], finished[prompt], width):
+                rows = rows[: len(rows) - len(beams[prompt])]
+                beams[prompt] = []
+        if not rows or length == options.max_new_tokens:
+            break
+        last = [beam.tokens[-1] for prompt in beams for beam in prompt]
+        scores = model.step(torch.tensor(rows), torch.tensor(last))
+    return [
+        max(done or going, key=_Beam.normalised).tokens if done or going else ()
+        for done, going in zip(finished, beams, strict=True)
+    ]
+
+
+def _extend(parents: Sequence[_Beam], scores: Tensor, count: int) -> list[tuple[int, int, float]]:
+    """The best continuations as (parent, token, score), best first."""
+    if not parents:
+        return []
+    base = torch.tensor([beam.score for beam in parents], dtype=scores.dtype).unsqueeze(1)
+    flat = (scores + base).flatten()
+    best = flat.topk(min(2 * count, flat.numel()))
+    vocabulary = scores.shape[1]
+    return [
+        (int(index) // vocabulary, int(index) % vocabulary, float(score))
+        for score, index in zip(best.values, best.indices, strict=True)
+        if score > -torch.inf
+    ]
+
+
+def _settled(going: Sequence[_Beam], finished: Sequence[_Beam], width: int) -> bool:
+    """Enough captions have ended and none under way has a better mean so far."""
+    if len(finished) < width:
+        return False
+    best = max(beam.normalised() for beam in finished)
+    return all(beam.normalised() <= best for beam in going)

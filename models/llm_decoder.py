@@ -1,0 +1,107 @@
+"""The decoder of DRCap: projector and causal LLM write a caption from a vector and similar captions."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.decoder import Generated, GenerationOptions
+from models.generation import decode
+from models.llm import Llm
+from models.projector import Projector
+from models.prompt import Prompt, PromptTemplate, encode_prompt
+
+_SPACES = re.compile(r"\s+")
+
+
+class LlmDecoder:
+    """Implements `models.decoder.Decoder` with a causal model of transformers.
+
+    Prompts are padded on the left and positions counted from each prompt's own start, so a caption does not depend
+    on its batch mates.
+    """
+
+    def __init__(self, llm: Llm, projector: Projector, template: PromptTemplate, model_name: str) -> None:
+        if projector.llm_dim != llm.hidden_size:
+            raise ValueError(
+                f"the projector gives {projector.llm_dim} numbers a token, the LLM takes {llm.hidden_size}"
+            )
+        self.model_name = model_name
+        self._llm = llm
+        self._projector = projector
+        self._template = template
+        # A caption is one line: a line break ends it as the end token does.
+        self._end_tokens = frozenset({llm.end_token, *llm.tokenize("\n")[-1:]})
+        self._forbidden = torch.tensor(sorted(set(llm.tokenizer.all_special_ids) - {llm.end_token}))
+
+    @torch.inference_mode()
+    def generate(self, prompts: Sequence[Prompt], options: GenerationOptions) -> list[Generated]:
+        """One caption a prompt, in order; see `models.decoder.Decoder`."""
+        if not prompts:
+            return []
+        batch = _Batch(self._llm.model, *self._embed(prompts), self._forbidden)
+        captions = decode(batch, len(prompts), options, self._end_tokens)
+        return [Generated(self._text(tokens), len(tokens) + 1) for tokens in captions]
+
+    def _embed(self, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
+        """Left-padded input embeddings [n, length, hidden] and the attention mask [n, length]."""
+        # One at a time: a product over several rows may round otherwise than over one.
+        audio = [self._projector(torch.as_tensor(prompt.vector).float()[None])[0] for prompt in prompts]
+        table: Any = self._llm.model.get_input_embeddings()
+        rows = []
+        for prompt, tokens in zip(prompts, audio, strict=True):
+            before, after = encode_prompt(self._llm, self._template, prompt)
+            rows.append(torch.cat([table(torch.tensor(before)), tokens, table(torch.tensor(after))]))
+        length = max(len(row) for row in rows)
+        embeds = torch.zeros(len(rows), length, rows[0].shape[1])
+        mask = torch.zeros(len(rows), length, dtype=torch.long)
+        for index, row in enumerate(rows):
+            embeds[index, length - len(row) :] = row
+            mask[index, length - len(row) :] = 1
+        return embeds, mask
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        text = self._llm.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return _SPACES.sub(" ", text).strip()
+
+
+class _Batch:
+    """A batch under way: the key-value cache, the mask over it, and each row's next position."""
+
+    def __init__(self, model: Any, embeds: Tensor, mask: Tensor, forbidden: Tensor) -> None:
+        from transformers import DynamicCache
+
+        self._model = model
+        self._embeds = embeds
+        self._mask = mask
+        self._forbidden = forbidden
+        self._positions = mask.sum(dim=1)
+        self._cache: Any = DynamicCache(config=model.config)
+
+    def start(self) -> Tensor:
+        positions = (self._mask.cumsum(dim=1) - 1).clamp(min=0)
+        return self._forward(positions, inputs_embeds=self._embeds)
+
+    def step(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        if len(rows) != len(self._mask) or not torch.equal(rows, torch.arange(len(self._mask))):
+            self._cache.batch_select_indices(rows)
+            self._mask, self._positions = self._mask[rows], self._positions[rows]
+        self._mask = torch.cat([self._mask, torch.ones(len(rows), 1, dtype=torch.long)], dim=1)
+        positions = self._positions.unsqueeze(1)
+        self._positions = self._positions + 1
+        return self._forward(positions, input_ids=tokens.unsqueeze(1))
+
+    def _forward(self, positions: Tensor, **inputs: Tensor) -> Tensor:
+        out = self._model(
+            **inputs,
+            attention_mask=self._mask,
+            position_ids=positions,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits: Tensor = out.logits[:, -1].float()
+        logits[:, self._forbidden] = -torch.inf
+        return torch.log_softmax(logits, dim=-1)

@@ -1,0 +1,80 @@
+"""The prompt: similar captions, the audio token(s), and the words that say what each of them is."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SPACES = re.compile(r"\s+")
+_TRAILING = " .;,"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the decoder is asked to caption.
+
+    Attributes:
+        vector: the projected audio embedding [d], unit norm; the projector turns it into LLM token(s).
+        similar_captions: captions retrieved from the domain, best first; may be empty.
+    """
+
+    vector: NDArray[np.float32]
+    similar_captions: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class PromptTemplate:
+    """Text around the audio token(s). ``{similar}`` and ``{audio}`` each stand once, in either order.
+
+    Attributes:
+        text: the template, e.g. ``"Similar sounds:\\n{similar}\\nThis sound: {audio}\\nCaption:"``.
+        similar_item: how one similar caption is written, with ``{caption}``.
+        separator: between similar captions.
+        none: what ``{similar}`` becomes when there are no similar captions.
+    """
+
+    text: str
+    similar_item: str
+    separator: str
+    none: str
+
+    def __post_init__(self) -> None:
+        for placeholder in ("{similar}", "{audio}"):
+            if self.text.count(placeholder) != 1:
+                raise ValueError(f"a prompt template holds {placeholder} exactly once: {self.text!r}")
+        if self.similar_item.count("{caption}") != 1:
+            raise ValueError(f"similar_item holds {{caption}} exactly once: {self.similar_item!r}")
+
+    def split(self, similar_captions: Sequence[str]) -> tuple[str, str]:
+        """The text before and the text after the audio token(s)."""
+        items = [self.similar_item.replace("{caption}", plain_caption(caption)) for caption in similar_captions]
+        similar = self.separator.join(items) if items else self.none
+        before, after = self.text.split("{audio}")
+        if "{similar}" in before:
+            return before.replace("{similar}", similar), after
+        return before, after.replace("{similar}", similar)
+
+
+class Tokenizer(Protocol):
+    """What writing a prompt needs of an LLM: `models.llm.Llm`."""
+
+    @property
+    def start_token(self) -> int:
+        """Token id that begins a text."""
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of plain text, control tokens taken as text."""
+
+
+def encode_prompt(llm: Tokenizer, template: PromptTemplate, prompt: Prompt) -> tuple[list[int], list[int]]:
+    """Token ids before and after the audio token(s). Training and inference both write prompts here."""
+    before, after = template.split(prompt.similar_captions)
+    return [llm.start_token, *llm.tokenize(before)], llm.tokenize(after)
+
+
+def plain_caption(caption: str) -> str:
+    """One line without trailing punctuation, so that the template's own punctuation is never doubled."""
+    return _SPACES.sub(" ", caption).strip().rstrip(_TRAILING)

@@ -1,0 +1,77 @@
+"""A CLAP and a decoder of a few lines, so that units are tested in milliseconds."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from datastores.base import Statistics
+from models.clap.base import Clap, FloatArray
+from models.decoder import Decoder, Generated, GenerationOptions
+from models.prompt import Prompt
+
+
+class FakeClap:
+    """Bag of hashed words for text; a clip is heard as the caption ``tone N`` of its loudest frequency in 100 Hz."""
+
+    sample_rate = 16_000
+    window_seconds = 2.0
+    embedding_dim = 64
+    temperature = 0.05
+    fingerprint = "fake-1"
+
+    def embed_text(self, texts: Sequence[str]) -> FloatArray:
+        vectors = np.zeros((len(texts), self.embedding_dim), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in text.lower().split():
+                digest = hashlib.sha256(word.encode()).digest()
+                vectors[row] += np.random.default_rng(int.from_bytes(digest[:8], "big")).normal(size=self.embedding_dim)
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.maximum(norms, 1e-9), dtype=np.float32)
+
+    def embed_audio(self, windows: Sequence[FloatArray]) -> FloatArray:
+        return self.embed_text([f"tone {self._loudest(samples)}" for samples in windows])
+
+    def _loudest(self, samples: FloatArray) -> int:
+        spectrum = np.abs(np.fft.rfft(samples, n=self.sample_rate))
+        return round(int(spectrum.argmax()) / 100)
+
+
+class FakeDecoder:
+    """Repeats the most similar caption, so a test sees which one arrived."""
+
+    model_name = "fake"
+
+    def generate(self, prompts: Sequence[Prompt], options: GenerationOptions) -> list[Generated]:
+        return [
+            Generated(text=f"Heard: {p.similar_captions[0]}" if p.similar_captions else "Heard", tokens=4)
+            for p in prompts
+        ]
+
+
+class FakeProjection:
+    """Leaves the vector as it was heard."""
+
+    temperature = 0.05
+
+    def project(self, query: FloatArray, vectors: FloatArray, scores: FloatArray, statistics: Statistics) -> FloatArray:
+        return query
+
+
+@dataclass(frozen=True)
+class FakeRetrieval:
+    k: int = 3
+    neighbours: int = 8
+
+
+@dataclass(frozen=True)
+class FakeBundle:
+    """A bundle of fakes; any part can be exchanged."""
+
+    name: str = "fake"
+    clap: Clap = field(default_factory=FakeClap)
+    decoder: Decoder = field(default_factory=FakeDecoder)
+    projection: FakeProjection = field(default_factory=FakeProjection)
+    retrieval: FakeRetrieval = field(default_factory=FakeRetrieval)
+    generation: GenerationOptions = field(default_factory=GenerationOptions)

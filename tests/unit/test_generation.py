@@ -1,0 +1,97 @@
+"""The decode engine with a language model of a few lines: a table of next-token chances by last token."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.decoder import GenerationOptions
+from models.generation import decode
+
+END = 0
+VOCABULARY = 6
+
+
+class TableModel:
+    """Next-token chances depend on the last token only; prompts start at given tokens."""
+
+    def __init__(self, chances: dict[int, dict[int, float]], starts: list[int]) -> None:
+        self._table = torch.full((VOCABULARY, VOCABULARY), -math.inf)
+        for token, following in chances.items():
+            for after, chance in following.items():
+                self._table[token, after] = math.log(chance)
+        self._starts = torch.tensor(starts)
+        self.steps = 0
+        self.widest = 0
+
+    def start(self) -> Tensor:
+        return self._table[self._starts]
+
+    def step(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        assert len(rows) == len(tokens)
+        self.steps += 1
+        self.widest = max(self.widest, len(rows))
+        return self._table[tokens]
+
+
+# The likeliest first step (2) leads to a poor end; beams find 3, 4.
+_TRAP = {
+    1: {2: 0.6, 3: 0.4},
+    2: {4: 0.3, 5: 0.3, END: 0.4},
+    3: {4: 0.99, END: 0.01},
+    4: {END: 1.0},
+    5: {END: 1.0},
+}
+
+
+def test_greedy_takes_the_likeliest_token_each_time() -> None:
+    captions = decode(TableModel(_TRAP, [1]), 1, GenerationOptions(), frozenset({END}))
+    assert captions == [(2,)]
+
+
+def test_beams_find_the_caption_of_higher_mean_probability() -> None:
+    captions = decode(TableModel(_TRAP, [1]), 1, GenerationOptions(num_beams=3), frozenset({END}))
+    assert captions == [(3, 4)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        GenerationOptions(),
+        GenerationOptions(num_beams=2),
+        GenerationOptions(num_beams=4),
+        GenerationOptions(temperature=1.0, seed=5),
+    ],
+)
+def test_a_caption_does_not_depend_on_its_batch_mates(options: GenerationOptions) -> None:
+    starts = [1, 2, 3, 4, 1, 3]
+    together = decode(TableModel(_TRAP, starts), len(starts), options, frozenset({END}))
+    alone = [decode(TableModel(_TRAP, [s]), 1, options, frozenset({END}))[0] for s in starts]
+    assert together == alone
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_caption_that_never_ends_stops_at_the_bound(beams: int) -> None:
+    endless = {1: {2: 1.0}, 2: {2: 0.9, 3: 0.1}, 3: {2: 1.0}}
+    options = GenerationOptions(num_beams=beams, max_new_tokens=7)
+    model = TableModel(endless, [1])
+    assert [len(caption) for caption in decode(model, 1, options, frozenset({END}))] == [7]
+    assert model.steps == 6
+
+
+def test_finished_captions_leave_the_batch() -> None:
+    chain = {1: {2: 1.0}, 2: {3: 1.0}, 3: {END: 1.0}, 4: {END: 1.0}}
+    model = TableModel(chain, [1, 4, 4])
+    assert decode(model, 3, GenerationOptions(), frozenset({END})) == [(2, 3), (), ()]
+    assert model.widest == 1
+
+
+def test_sampling_repeats_with_its_seed_and_varies_with_it() -> None:
+    fair = {1: {2: 0.5, 3: 0.5}, 2: {2: 0.45, 3: 0.45, END: 0.1}, 3: {2: 0.45, 3: 0.45, END: 0.1}}
+
+    def sample(seed: int) -> tuple[int, ...]:
+        return decode(TableModel(fair, [1]), 1, GenerationOptions(temperature=1.0, seed=seed), frozenset({END}))[0]
+
+    assert sample(1) == sample(1)
+    assert len({sample(seed) for seed in range(8)}) > 1

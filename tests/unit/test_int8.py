@@ -1,0 +1,46 @@
+"""int8 layers: near the float ones, and blind to the rest of the batch."""
+
+import pytest
+import torch
+from torch import nn
+
+from models.int8 import Int8Linear, int8_supported, quantise_linears
+
+pytestmark = pytest.mark.skipif(not int8_supported(), reason="this torch has no int8 kernel")
+
+
+def _weight() -> torch.Tensor:
+    return torch.randn(96, 64, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_answer_is_within_three_percent_of_float() -> None:
+    x = torch.randn(32, 64, generator=torch.Generator().manual_seed(1))
+    exact = x @ _weight().T
+    assert (Int8Linear(_weight())(x) - exact).norm() / exact.norm() < 0.03
+
+
+def test_a_row_beside_a_huge_row_is_what_it_is_alone() -> None:
+    layer = Int8Linear(_weight())
+    x = torch.randn(8, 64, generator=torch.Generator().manual_seed(2))
+    x[3] *= 1000
+    together = layer(x)
+    for row in range(len(x)):
+        assert torch.equal(layer(x[row : row + 1])[0], together[row])
+
+
+def test_extreme_activations_do_not_saturate() -> None:
+    layer = Int8Linear(torch.ones(4, 64))
+    torch.testing.assert_close(layer(torch.ones(1, 64)), torch.full((1, 4), 64.0))
+    torch.testing.assert_close(layer(-torch.ones(1, 64)), torch.full((1, 4), -64.0))
+
+
+def test_zeros_give_zeros() -> None:
+    assert Int8Linear(_weight())(torch.zeros(2, 3, 64)).abs().max() == 0
+
+
+def test_every_linear_without_bias_is_replaced_and_others_are_kept() -> None:
+    biased = nn.Linear(8, 8)
+    model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Sequential(biased), nn.Linear(8, 4, bias=False))
+    assert quantise_linears(model) == 2
+    assert [type(module) for module in model] == [Int8Linear, nn.Sequential, Int8Linear]
+    assert biased in list(model.modules())

@@ -1,0 +1,58 @@
+"""The prompt's text."""
+
+import numpy as np
+import pytest
+
+from models.prompt import Prompt, PromptTemplate, encode_prompt, plain_caption
+
+TEMPLATE = PromptTemplate("Similar:\n{similar}\nAudio: {audio}\nCaption:", "- {caption}", "\n", "- none")
+
+
+class Letters:
+    """One token a letter."""
+
+    start_token = -1
+
+    def tokenize(self, text: str) -> list[int]:
+        return [ord(letter) for letter in text]
+
+
+def test_similar_captions_stand_before_the_audio_without_doubled_periods() -> None:
+    before, after = TEMPLATE.split(["A dog barks.", "Rain falls"])
+    assert before == "Similar:\n- A dog barks\n- Rain falls\nAudio: "
+    assert after == "\nCaption:"
+
+
+def test_a_lone_caption_is_kept() -> None:
+    assert "- Only one" in TEMPLATE.split(["Only one."])[0]
+
+
+def test_without_captions_the_prompt_says_so() -> None:
+    assert TEMPLATE.split([])[0] == "Similar:\n- none\nAudio: "
+
+
+def test_the_audio_may_stand_first() -> None:
+    order = PromptTemplate("{audio} like {similar}:", "{caption}", "; ", "nothing")
+    assert order.split(["a", "b"]) == ("", " like a; b:")
+
+
+def test_placeholders_inside_a_caption_stay_text() -> None:
+    before, after = TEMPLATE.split(["say {audio} and {similar} and {caption}"])
+    assert "- say {audio} and {similar} and {caption}" in before
+    assert after == "\nCaption:"
+
+
+def test_a_line_break_in_a_caption_cannot_start_a_new_part_of_the_prompt() -> None:
+    assert plain_caption("A bell.\nCaption: lies\r\n") == "A bell. Caption: lies"
+
+
+def test_a_template_without_audio_is_refused() -> None:
+    with pytest.raises(ValueError, match="audio"):
+        PromptTemplate("{similar}", "{caption}", "\n", "none")
+
+
+def test_a_prompt_begins_with_one_start_token() -> None:
+    before, after = encode_prompt(Letters(), TEMPLATE, Prompt(np.zeros(4, dtype=np.float32), ("x",)))
+    assert before.count(-1) == 1
+    assert before[0] == -1
+    assert -1 not in after

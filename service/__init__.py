@@ -1,0 +1,1 @@
+"""The HTTP face of drcap and the caption pipeline behind it."""

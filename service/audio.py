@@ -1,0 +1,209 @@
+"""Audio: bytes of a recording -> mono float32 at the CLAP's rate, cut into the CLAP's windows."""
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from service import mpeg
+from service.containers import ACCEPTED, BrokenContainer, Container, UnknownContainer, inspect
+from service.errors import EmptyAudio, NotAudio, TooLarge, UnreadableAudio
+from service.settings import AudioSettings, variable_name
+
+FloatArray = NDArray[np.float32]
+
+LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
+SILENCE_DBFS = -90.0
+_SILENT_PEAK = 10 ** (SILENCE_DBFS / 20)
+_BLOCK_SAMPLES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A decoded recording.
+
+    Attributes:
+        samples: mono float32 [samples] in [-1, 1] at `sample_rate`.
+        sample_rate: in Hz.
+        duration: of the recording as it was sent, in seconds.
+    """
+
+    samples: FloatArray
+    sample_rate: int
+    duration: float
+
+    def windows(self, window_seconds: float) -> list[FloatArray]:
+        """Cut into the fewest equal windows of at most `window_seconds` that together cover everything.
+
+        Equal windows, since a sliver left over at the end would weigh as much as a whole window.
+        """
+        longest = max(1, int(window_seconds * self.sample_rate))
+        count = max(1, math.ceil(len(self.samples) / longest))
+        return [np.ascontiguousarray(part) for part in np.array_split(self.samples, count)]
+
+
+class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
+    """A file that is only read forwards.
+
+    soundfile seeks after every read of a file that can seek, which fails for FLAC of unknown length.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+class _Downmix:
+    """Averages channels block by block, and keeps the account that shows whether they cancelled out."""
+
+    def __init__(self, channels: int) -> None:
+        self._energy = np.zeros(channels)
+        self._mixed_energy = 0.0
+        self.frames = 0
+
+    def add(self, block: FloatArray) -> FloatArray:
+        """Frames [n, channels] -> their mean [n]."""
+        mixed: NDArray[np.float64] = block.mean(axis=1, dtype=np.float64)
+        self._energy += np.square(block, dtype=np.float64).sum(axis=0)
+        self._mixed_energy += float(np.square(mixed).sum())
+        self.frames += len(block)
+        return mixed.astype(np.float32)
+
+    @property
+    def loudest(self) -> int:
+        """The channel of most energy."""
+        return int(self._energy.argmax())
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the mean is far below what the loudest channel alone would leave of itself in it."""
+        alone = float(self._energy.max()) / len(self._energy) ** 2
+        return self._mixed_energy < 0.25 * alone
+
+
+def decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
+    """Decode a whole recording. Blocking: call it from a thread.
+
+    Channels are averaged; where they cancel each other out, the loudest one is taken instead.
+
+    Args:
+        data: the file, in one of the containers of `service.containers`.
+        sample_rate: the rate to resample to, in Hz.
+        limits: on the duration.
+
+    Raises:
+        NotAudio: the bytes are of no accepted container.
+        TooLarge: it is longer than `limits.max_seconds`.
+        UnreadableAudio: it is damaged, cut short, not finite, or of a rate outside 8 to 192 kHz.
+        EmptyAudio: it has no samples, too few, or digital silence only.
+    """
+    container = _inspect(data)
+    _check_length(container.stated_seconds, limits)
+    if container.cut is not None:
+        raise UnreadableAudio(f"the recording is cut short: it {container.cut}")
+    if container.kind == "mp3" and container.stated_seconds is None:
+        data = mpeg.with_stated_seconds(data)
+    try:
+        recording = _decode(data, sample_rate, limits)
+    except soundfile.SoundFileError as error:
+        raise UnreadableAudio(f"the {container.kind.upper()} data cannot be decoded: {_reason(error)}") from error
+    peak = float(np.abs(recording.samples).max(initial=0.0))
+    if not math.isfinite(peak):
+        raise UnreadableAudio("the recording holds samples too large to be resampled")
+    if peak < _SILENT_PEAK:
+        raise EmptyAudio(f"there is nothing to hear: the recording never rises above {SILENCE_DBFS:.0f} dBFS")
+    if peak > 1.0:
+        recording.samples[:] /= peak
+    return recording
+
+
+def _inspect(data: bytes) -> Container:
+    if not data:
+        raise EmptyAudio("the recording is empty: it has 0 bytes")
+    try:
+        return inspect(data)
+    except UnknownContainer as error:
+        raise NotAudio(f"this is not audio that can be read, but {error}; send {ACCEPTED}") from error
+    except BrokenContainer as error:
+        raise UnreadableAudio(f"the recording is damaged: {error}") from error
+
+
+def _decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
+    with _Sequential(io.BytesIO(data)) as file:
+        rate = int(file.samplerate)
+        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            raise UnreadableAudio(
+                f"the recording has a rate of {rate} Hz; {LOWEST_RATE} to {HIGHEST_RATE} Hz can be read"
+            )
+        stated = int(file.frames)
+        known = 0 < stated < 1 << 62
+        _check_length(stated / rate if known else None, limits)
+        downmix = _Downmix(file.channels)
+        samples = _resampled((downmix.add(block) for block in _blocks(file, limits)), rate, sample_rate)
+        frames = downmix.frames
+        if known and frames < stated:
+            raise UnreadableAudio(
+                f"the recording is cut short: it ended after {frames / rate:.2f} s of {stated / rate:.2f} s"
+            )
+        if frames == 0:
+            raise EmptyAudio("the recording is empty: it has 0 samples")
+        if frames < limits.min_seconds * rate:
+            raise EmptyAudio(
+                f"the recording lasts {frames / rate:.4f} s; at least {limits.min_seconds} s are needed"
+                f" ({variable_name('audio', 'min_seconds')})"
+            )
+    if downmix.cancelled:
+        samples = _one_channel(data, downmix.loudest, sample_rate, limits)
+    return Recording(samples, sample_rate, frames / rate)
+
+
+def _one_channel(data: bytes, channel: int, sample_rate: int, limits: AudioSettings) -> FloatArray:
+    with _Sequential(io.BytesIO(data)) as file:
+        blocks = (np.ascontiguousarray(block[:, channel]) for block in _blocks(file, limits))
+        return _resampled(blocks, int(file.samplerate), sample_rate)
+
+
+def _blocks(file: soundfile.SoundFile, limits: AudioSettings) -> Iterator[FloatArray]:
+    """Finite blocks [n, channels], until the end or until there are more seconds than allowed."""
+    frames, size = 0, max(1, _BLOCK_SAMPLES // file.channels)
+    while True:
+        try:
+            block = file.read(size, dtype="float32", always_2d=True)
+        except soundfile.SoundFileError as error:
+            raise UnreadableAudio(
+                f"the recording is damaged or cut short: decoding failed somewhere after"
+                f" {frames / file.samplerate:.2f} s ({_reason(error)})"
+            ) from error
+        if not len(block):
+            return
+        frames += len(block)
+        _check_length(frames / file.samplerate, limits)
+        if not np.isfinite(block).all():
+            raise UnreadableAudio("the recording holds samples that are NaN or infinite")
+        yield block
+
+
+def _resampled(blocks: Iterator[FloatArray], rate: int, sample_rate: int) -> FloatArray:
+    if rate == sample_rate:
+        return np.concatenate([np.zeros(0, np.float32), *blocks])
+    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+    parts = [stream.resample_chunk(block) for block in blocks]
+    parts.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
+    return np.asarray(np.concatenate(parts), dtype=np.float32)
+
+
+def _reason(error: soundfile.SoundFileError) -> str:
+    text = str(getattr(error, "error_string", error))
+    return text.removeprefix("Error : ").strip().rstrip(".")
+
+
+def _check_length(seconds: float | None, limits: AudioSettings) -> None:
+    if seconds is not None and seconds > limits.max_seconds:
+        raise TooLarge(
+            f"the recording lasts {seconds:.1f} s; {limits.max_seconds:g} s are allowed"
+            f" ({variable_name('audio', 'max_seconds')})"
+        )

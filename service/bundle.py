@@ -1,0 +1,50 @@
+"""The contract of what captions: a CLAP, a decoder, and how the two are joined."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datastores.base import Statistics
+from models.clap.base import Clap
+from models.decoder import Decoder, GenerationOptions
+
+FloatArray = NDArray[np.float32]
+
+
+class Projection(Protocol):
+    """Pulls a vector onto the text side: `models.projection.Projection`."""
+
+    @property
+    def temperature(self) -> float: ...
+
+    def project(
+        self, query: FloatArray, vectors: FloatArray, scores: FloatArray, moments: Statistics, /
+    ) -> FloatArray: ...
+
+
+class Retrieval(Protocol):
+    """How much of a domain a clip is shown: `k` captions in the prompt, `neighbours` in the projection."""
+
+    @property
+    def k(self) -> int: ...
+
+    @property
+    def neighbours(self) -> int: ...
+
+
+class Bundle(Protocol):
+    """Everything that captions: `models.bundle.LoadedBundle`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def clap(self) -> Clap: ...
+    @property
+    def decoder(self) -> Decoder: ...
+    @property
+    def projection(self) -> Projection: ...
+    @property
+    def retrieval(self) -> Retrieval: ...
+    @property
+    def generation(self) -> GenerationOptions: ...

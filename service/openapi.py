@@ -1,0 +1,46 @@
+"""The OpenAPI document: FastAPI's, with the errors the service really answers."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service.errors import MEDIA_TYPE
+
+DESCRIPTION = (
+    "Captions of recordings in the words of a domain. Register a domain as a list of captions with"
+    " `PUT /domains/{name}`, then send a recording to `POST /caption`. Errors are `application/problem+json`"
+    " after RFC 9457, with a stable `type` and the id of the request."
+)
+_PROBLEM = {"$ref": "#/components/schemas/Problem"}
+_FASTAPI_ERRORS = ("HTTPValidationError", "ValidationError")
+
+
+def install_openapi(app: FastAPI) -> None:
+    """Replace the app's OpenAPI document; it is built at the first request and kept."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    for path in document["paths"].values():
+        for operation in path.values():
+            _correct_errors(operation["responses"])
+    for name in _FASTAPI_ERRORS:
+        document["components"]["schemas"].pop(name, None)
+    return document
+
+
+def _correct_errors(responses: dict[str, Any]) -> None:
+    """A wrong field is a 400 here, never FastAPI's 422, and every error is a problem document."""
+    if "HTTPValidationError" in str(responses.get("422", "")):
+        del responses["422"]
+    for status, response in responses.items():
+        if status.isdigit() and int(status) >= 400:
+            response["content"] = {MEDIA_TYPE: {"schema": _PROBLEM}}

@@ -1,0 +1,65 @@
+"""What routes share: the runtime, the documentation of errors, and a watch on the client."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+
+from service.errors import MEDIA_TYPE, ClientGone
+from service.runtime import Runtime
+from service.schemas import Problem
+
+T = TypeVar("T")
+
+_MEANINGS = {
+    400: "A field, parameter or name is wrong; the detail names it.",
+    404: "There is no such domain.",
+    409: "The domain is busy, or was embedded by another CLAP.",
+    413: "The body or the recording is over a limit; the detail names its setting.",
+    415: "The body is not of a kind that can be read.",
+    422: "The recording is damaged, cut short, empty or silent.",
+    503: "Not ready, or too much is under way; Retry-After says when to come back.",
+    504: "The deadline has passed.",
+}
+
+
+def get_runtime(request: Request) -> Runtime:
+    """The runtime that the lifespan built."""
+    runtime: Runtime = request.state.runtime
+    return runtime
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a route, for its documentation."""
+    return {
+        status: {
+            "description": _MEANINGS[status],
+            "model": Problem,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`, and cancel it when the client leaves: nobody would read the answer.
+
+    The request's body must have been read. Raises `ClientGone`.
+    """
+    task = asyncio.create_task(work)
+    watch = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientGone("the client left before the answer")
+    finally:
+        task.cancel()
+        watch.cancel()
+        await asyncio.gather(task, watch, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,192 @@
+"""The bodies of requests and answers."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.decoder import GenerationOptions
+from service.bundle import Bundle
+from service.captioner import CaptionOptions
+
+EXAMPLE_CAPTION = "A dog barks while rain falls."
+EXAMPLE_VERSION = "20260714T091502-5b1f"
+
+
+class ResponseFormat(StrEnum):
+    """How a caption is answered."""
+
+    json = "json"
+    verbose_json = "verbose_json"
+    text = "text"
+    srt = "srt"
+    vtt = "vtt"
+
+
+BY_WINDOW = frozenset({ResponseFormat.verbose_json, ResponseFormat.srt, ResponseFormat.vtt})
+
+
+class CaptionFields(BaseModel):
+    """What can be asked of a caption, as form fields or as query parameters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    domain: str | None = Field(
+        None,
+        max_length=256,
+        description="domain to caption in; may be left out while there is only one",
+        examples=["city"],
+    )
+    response_format: ResponseFormat = Field(
+        ResponseFormat.json, description="verbose_json, srt and vtt also caption each window by itself"
+    )
+    similar_captions: int | None = Field(
+        None, ge=0, le=50, description="similar captions that enter the prompt and the answer"
+    )
+    num_beams: int | None = Field(None, ge=1, le=8, description="width of the beam search; 1 is greedy")
+    temperature: float | None = Field(
+        None, ge=0, le=2, allow_inf_nan=False, description="0 writes the likeliest caption; above 0 samples"
+    )
+    max_new_tokens: int | None = Field(None, ge=1, le=256, description="bound on the caption's tokens")
+    seed: int | None = Field(None, ge=0, le=2**32 - 1, description="of the sampling")
+
+    def options(self, bundle: Bundle) -> CaptionOptions:
+        """These fields over the bundle's defaults. Raises `ValueError` for fields that exclude each other."""
+        given = self.model_dump(include={"num_beams", "temperature", "max_new_tokens", "seed"}, exclude_none=True)
+        defaults = bundle.generation
+        if given.get("temperature", 0) > 0:
+            given.setdefault("num_beams", 1)
+        if given.get("num_beams", 1) > 1:
+            given.setdefault("temperature", 0.0)
+        generation = GenerationOptions(
+            num_beams=given.get("num_beams", defaults.num_beams),
+            temperature=given.get("temperature", defaults.temperature),
+            max_new_tokens=given.get("max_new_tokens", defaults.max_new_tokens),
+            seed=given.get("seed", defaults.seed),
+        )
+        similar = bundle.retrieval.k if self.similar_captions is None else self.similar_captions
+        return CaptionOptions(similar, generation, self.response_format in BY_WINDOW)
+
+
+class SimilarCaption(BaseModel):
+    """A caption of the domain and its cosine similarity to what was heard or asked."""
+
+    caption: str = Field(examples=["Rain falls on a tin roof."])
+    score: float = Field(examples=[0.61])
+
+
+class CaptionAnswer(BaseModel):
+    """A caption in the words of a domain."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "caption": EXAMPLE_CAPTION,
+                    "domain": "city",
+                    "domain_version": EXAMPLE_VERSION,
+                    "duration": 5.0,
+                    "similar_captions": [{"caption": "A dog barks in the rain.", "score": 0.61}],
+                    "model": "embedded",
+                }
+            ]
+        }
+    )
+
+    caption: str
+    domain: str
+    domain_version: str
+    duration: float = Field(description="seconds of the recording")
+    similar_captions: list[SimilarCaption]
+    model: str
+
+
+class SegmentAnswer(BaseModel):
+    """The caption of one window of the recording."""
+
+    start: float = Field(description="in seconds", examples=[0.0])
+    end: float = Field(description="in seconds", examples=[2.3])
+    caption: str = Field(examples=["Rain falls."])
+
+
+class ProjectionAnswer(BaseModel):
+    """How the audio vector was pulled onto the text side."""
+
+    temperature: float = Field(examples=[0.05])
+    neighbours: int = Field(description="captions weighed one by one", examples=[128])
+
+
+class VerboseCaptionAnswer(CaptionAnswer):
+    """A caption with segments and with the account of how it was made."""
+
+    segments: list[SegmentAnswer]
+    timings: dict[str, float] = Field(
+        description="seconds by stage", examples=[{"decode_audio": 0.004, "embed_audio": 0.09, "total": 0.6}]
+    )
+    tokens: int = Field(description="tokens written, those of the segments included", examples=[14])
+    projection: ProjectionAnswer
+
+
+class DomainAnswer(BaseModel):
+    """The serving version of a domain."""
+
+    name: str = Field(examples=["city"])
+    version: str = Field(examples=[EXAMPLE_VERSION])
+    captions: int = Field(description="captions in the version", examples=[1200])
+    fingerprint: str = Field(description="of the CLAP that embedded it", examples=["embedded-3f9a61c2"])
+    created: datetime
+    projection_temperature: float = Field(examples=[0.05])
+
+
+class DomainList(BaseModel):
+    """Every domain, by name."""
+
+    domains: list[DomainAnswer]
+
+
+class RegistrationAnswer(DomainAnswer):
+    """What a registration did."""
+
+    received: int = Field(description="captions in the body", examples=[1250])
+    duplicates: int = Field(description="captions that stood there before", examples=[48])
+    empty: int = Field(description="lines without a caption", examples=[2])
+    seconds: float = Field(examples=[1.9])
+
+
+class RegistrationQuery(BaseModel):
+    """How a registration is answered."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    wait: bool = Field(True, description="the answer comes when the domain serves; nothing else is known yet")
+
+
+class CorpusBody(BaseModel):
+    """A corpus as JSON."""
+
+    captions: list[str] = Field(
+        min_length=1, examples=[["A tram rings its bell at a crossing.", "Rain falls on a tin roof."]]
+    )
+
+
+class SearchAnswer(BaseModel):
+    """What the datastore would retrieve for a text."""
+
+    domain: str = Field(examples=["city"])
+    domain_version: str = Field(examples=[EXAMPLE_VERSION])
+    results: list[SimilarCaption]
+
+
+class Problem(BaseModel):
+    """An error, after RFC 9457."""
+
+    type: str = Field(description="stable, for programs", examples=["urn:drcap:problem:unknown-domain"])
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(description="what is wrong and what to change", examples=["there is no domain 'cty'"])
+    instance: str = Field(examples=["/domains/cty"])
+    request_id: str = Field(examples=["9a3a2b1f0c5d4e6f8a7b6c5d4e3f2a1b"])
+
+
+DomainName = Annotated[str, Field(description="lower-case letters, digits, - and _", examples=["city"])]

@@ -1,0 +1,128 @@
+"""Settings: every limit and path of the service, one class a concern, read from ``DRCAP_`` variables.
+
+``__`` separates the levels, so ``settings.audio.max_seconds`` is ``DRCAP_AUDIO__MAX_SECONDS``.
+"""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "DRCAP_"
+LEVEL = "__"
+
+
+class SettingsError(ValueError):
+    """A setting that is unknown or has no valid value; the message is for the person who set it."""
+
+
+class _Concern(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(_Concern):
+    """Where the service listens."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+
+
+class DatastoreSettings(_Concern):
+    """Where the domains are kept."""
+
+    path: Path = Field(Path("data/domains"), description="folder of the embedded datastore")
+
+
+class AudioSettings(_Concern):
+    """What a recording may be."""
+
+    max_bytes: int = Field(64 * 1024 * 1024, ge=1, description="bytes of the body of POST /caption")
+    max_seconds: float = Field(600.0, gt=0, description="seconds of audio once decoded")
+    min_seconds: float = Field(0.05, ge=0, description="seconds of audio below which nothing is captioned")
+
+
+class CorpusSettings(_Concern):
+    """What the captions of a domain may be."""
+
+    max_bytes: int = Field(64 * 1024 * 1024, ge=1, description="bytes of the body of PUT /domains/{name}")
+    max_captions: int = Field(1_000_000, ge=1, description="captions of one domain")
+    max_caption_characters: int = Field(2_000, ge=1, description="characters of one caption")
+
+
+class AdmissionSettings(_Concern):
+    """How much work is let in; what comes on top is answered with 503 and Retry-After."""
+
+    captions: int = Field(16, ge=1, description="caption requests under way or waiting")
+    registrations: int = Field(2, ge=1, description="registrations of domains under way")
+    decoders: int = Field(2, ge=1, description="recordings decoded at the same time")
+    retry_after_seconds: int = Field(2, ge=1, description="value of Retry-After")
+
+
+class TimeoutSettings(_Concern):
+    """How long a request may take, upload included; then it is answered with 504."""
+
+    caption_seconds: float = Field(120.0, gt=0, description="for POST /caption")
+    registration_seconds: float = Field(3_600.0, gt=0, description="for PUT /domains/{name}")
+    search_seconds: float = Field(30.0, gt=0, description="for GET /domains/{name}/search")
+
+
+class Settings(BaseSettings):
+    """All settings of the service."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=LEVEL, extra="forbid", frozen=True)
+
+    bundle: str = Field("embedded", min_length=1, description="folder or name of the bundle that captions")
+    device: str = Field("auto", min_length=1, description="auto, cpu, cuda, cuda:0, ...")
+    server: ServerSettings = ServerSettings()
+    datastore: DatastoreSettings = DatastoreSettings()
+    audio: AudioSettings = AudioSettings()
+    corpus: CorpusSettings = CorpusSettings()
+    admission: AdmissionSettings = AdmissionSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the process environment.
+
+    Args:
+        environment: the names checked for unknown ones; the process environment when left out.
+
+    Raises:
+        SettingsError: a variable starts with ``DRCAP_`` and is no setting, or has no valid value.
+    """
+    _refuse_unknown(os.environ if environment is None else environment)
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(f"{variable_name(*map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise SettingsError(problems) from error
+
+
+def variable_name(*path: str) -> str:
+    """The variable that sets a setting: ``("audio", "max_seconds")`` -> ``DRCAP_AUDIO__MAX_SECONDS``."""
+    return PREFIX + LEVEL.join(path).upper()
+
+
+def known_variables() -> list[str]:
+    """Every variable the service reads, in the order of the classes."""
+    return [variable_name(*path) for path in _paths(Settings, ())]
+
+
+def _paths(model: type[BaseModel], prefix: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _paths(field.annotation, (*prefix, name))
+        else:
+            yield (*prefix, name)
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = known_variables()
+    for name in sorted(environment):
+        if not name.upper().startswith(PREFIX) or name.upper() in known:
+            continue
+        nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)
+        raise SettingsError(f"{name} is no setting of drcap; the nearest one is {nearest[0]}")

@@ -1,0 +1,66 @@
+"""Request bodies: a file as multipart field ``file`` or as the whole body, with its fields beside it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+
+from service.errors import BadField
+
+FIELD = "file"
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that was sent.
+
+    Attributes:
+        data: its bytes.
+        media_type: as stated for the file, without parameters; empty when not stated.
+        filename: as stated; empty for a raw body.
+        fields: the other form fields.
+    """
+
+    data: bytes
+    media_type: str
+    filename: str
+    fields: Mapping[str, str]
+
+
+async def read_upload(request: Request, known_fields: Iterable[str]) -> Upload:
+    """Read the whole body, in memory once; its size is bounded by the body limit.
+
+    Raises:
+        BadField: a form without ``file``, with an unknown or repeated field, or a file in place of a text.
+    """
+    media_type = _media_type(request.headers.get("content-type", ""))
+    if media_type != "multipart/form-data":
+        return Upload(await request.body(), media_type, "", {})
+    async with request.form(max_files=8, max_fields=64) as form:
+        return await _from_form(form.multi_items(), frozenset(known_fields))
+
+
+async def _from_form(items: list[tuple[str, UploadFile | str]], known: frozenset[str]) -> Upload:
+    file: UploadFile | None = None
+    fields: dict[str, str] = {}
+    for name, value in items:
+        if name in fields or (name == FIELD and file is not None):
+            raise BadField(f"{name}: is given more than once")
+        if name == FIELD:
+            if isinstance(value, str):
+                raise BadField(f"{FIELD}: is a text, not a file; with curl write -F {FIELD}=@recording.wav")
+            file = value
+        elif isinstance(value, UploadFile):
+            raise BadField(f"{name}: is not the field for a file; use {FIELD!r}")
+        elif name not in known:
+            raise BadField(f"{name}: is not a known field; known are {', '.join([FIELD, *sorted(known)])}")
+        else:
+            fields[name] = value
+    if file is None:
+        raise BadField(f"{FIELD}: is missing from the form")
+    return Upload(await file.read(), _media_type(file.content_type or ""), file.filename or "", fields)
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()

@@ -1,0 +1,97 @@
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from datastores.base import DomainStore
+from service import cli
+from service.app import create_app
+from service.bundle import Bundle
+from service.runtime import Loaders
+from service.settings import Settings
+from tests.fakes import FakeBundle
+from tests.memory_store import MemoryStore
+from tests.recordings import wav
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A service of fakes on a free port."""
+
+    async def open_store(_: Settings) -> DomainStore:
+        return MemoryStore()
+
+    app = create_app(Settings(), Loaders(lambda _: FakeBundle(), open_store))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    for _ in range(1000):
+        if server.started:
+            break
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str:
+    """What the process would exit with: a code, or a line for stderr, which means 1."""
+    monkeypatch.setattr(sys, "argv", ["drcap", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code or 0
+
+
+def test_a_domain_is_registered_used_and_removed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, url: str
+) -> None:
+    corpus, clip = tmp_path / "city.txt", tmp_path / "clip.wav"
+    corpus.write_text("tone 4\na tram rings\n")
+    clip.write_bytes(wav())
+    assert run(monkeypatch, "domains", "put", "city", str(corpus), "--url", url) == 0
+    assert '"captions": 2' in capsys.readouterr().out
+    assert run(monkeypatch, "domains", "list", "--url", url) == 0
+    assert capsys.readouterr().out.startswith("city\t2 captions")
+    assert run(monkeypatch, "caption", str(clip), "--domain", "city", "--url", url) == 0
+    assert capsys.readouterr().out == "Heard: tone 4\n"
+    assert run(monkeypatch, "domains", "rm", "city", "--url", url) == 0
+    error = run(monkeypatch, "domains", "show", "city", "--url", url)
+    assert str(error).startswith("drcap: 404: ")
+    assert "city" in str(error)
+
+
+def test_bad_input_is_one_line_and_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str) -> None:
+    odd = tmp_path / "corpus.docx"
+    odd.write_text("x")
+    assert "a corpus is one of .json" in str(run(monkeypatch, "domains", "put", "city", str(odd), "--url", url))
+    clip = tmp_path / "clip.wav"
+    clip.write_bytes(b"no audio")
+    assert str(run(monkeypatch, "caption", str(clip), "--url", url)).startswith("drcap: 4")
+
+
+def test_a_service_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = str(run(monkeypatch, "domains", "list", "--url", "http://127.0.0.1:9"))
+    assert error.startswith("drcap: no answer from http://127.0.0.1:9/domains")
+    assert "\n" not in error
+
+
+def test_an_unknown_variable_stops_the_service_from_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRCAP_BUNDEL", "x")
+    assert run(monkeypatch, "serve") == "drcap: DRCAP_BUNDEL is no setting of drcap; the nearest one is DRCAP_BUNDLE"
+
+
+def test_a_service_that_cannot_load_its_parts_stops_with_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_nothing(_: Settings) -> Bundle:
+        raise RuntimeError("no weights")
+
+    async def open_store(_: Settings) -> DomainStore:
+        return MemoryStore()
+
+    monkeypatch.setattr(cli, "DEFAULT_LOADERS", Loaders(load_nothing, open_store))
+    error = run(monkeypatch, "serve", "--port", "0")
+    assert error == "drcap: the service could not be loaded: no weights"

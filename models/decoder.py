@@ -16,12 +16,14 @@ class GenerationOptions:
         temperature: 0 decodes the likeliest caption; above 0 samples, and excludes beams.
         max_new_tokens: bound on the caption's length in tokens.
         seed: of the sampling; the same prompt, options and seed give the same caption.
+        no_repeat: a caption holds no run of this many tokens twice; 0 allows repetition. Small models loop.
     """
 
     num_beams: int = 1
     temperature: float = 0.0
     max_new_tokens: int = 48
     seed: int = 0
+    no_repeat: int = 3
 
     def __post_init__(self) -> None:
         if self.num_beams < 1:
@@ -30,6 +32,8 @@ class GenerationOptions:
             raise ValueError(f"temperature is at least 0, got {self.temperature}")
         if self.temperature > 0 and self.num_beams > 1:
             raise ValueError("temperature above 0 samples and goes with num_beams 1 only")
+        if self.no_repeat < 0 or self.no_repeat == 1:
+            raise ValueError(f"no_repeat is 0 or at least 2, got {self.no_repeat}")
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens is at least 1, got {self.max_new_tokens}")
 

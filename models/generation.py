@@ -50,7 +50,12 @@ def _one_by_one(
     live = list(range(prompts))
     scores = model.start()
     for length in range(1, options.max_new_tokens + 1):
-        tokens = [_choose(scores[row], options.temperature, generators[prompt]) for row, prompt in enumerate(live)]
+        tokens = [
+            _choose(
+                _allowed(scores[row], captions[prompt], options.no_repeat), options.temperature, generators[prompt]
+            )
+            for row, prompt in enumerate(live)
+        ]
         going = [row for row, token in enumerate(tokens) if token not in end_tokens]
         for row in going:
             captions[live[row]].append(tokens[row])
@@ -80,7 +85,10 @@ def _beam_search(
         first = 0
         for prompt in range(prompts):
             parents = beams[prompt]
-            candidates = _extend(parents, scores[first : first + len(parents)], width + len(end_tokens))
+            ahead = [
+                _allowed(scores[first + row], beam.tokens, options.no_repeat) for row, beam in enumerate(parents)
+            ]
+            candidates = _extend(parents, ahead, width + len(end_tokens))
             beams[prompt] = []
             for parent, token, score in candidates:
                 tokens = parents[parent].tokens
@@ -103,14 +111,30 @@ def _beam_search(
     ]
 
 
-def _extend(parents: Sequence[_Beam], scores: Tensor, count: int) -> list[tuple[int, int, float]]:
+def _allowed(scores: Tensor, tokens: Sequence[int], no_repeat: int) -> Tensor:
+    """The scores without the tokens that would repeat a run of `no_repeat` tokens."""
+    if no_repeat == 0 or len(tokens) < no_repeat:
+        return scores
+    last = tuple(tokens[len(tokens) - no_repeat + 1 :])
+    repeats = [
+        tokens[at + no_repeat - 1]
+        for at in range(len(tokens) - no_repeat + 1)
+        if tuple(tokens[at : at + no_repeat - 1]) == last
+    ]
+    if not repeats:
+        return scores
+    allowed = scores.clone()
+    allowed[repeats] = -torch.inf
+    return allowed
+
+
+def _extend(parents: Sequence[_Beam], scores: Sequence[Tensor], count: int) -> list[tuple[int, int, float]]:
     """The best continuations as (parent, token, score), best first."""
     if not parents:
         return []
-    base = torch.tensor([beam.score for beam in parents], dtype=scores.dtype).unsqueeze(1)
-    flat = (scores + base).flatten()
+    flat = torch.cat([ahead + beam.score for ahead, beam in zip(scores, parents, strict=True)])
     best = flat.topk(min(2 * count, flat.numel()))
-    vocabulary = scores.shape[1]
+    vocabulary = len(scores[0])
     return [
         (int(index) // vocabulary, int(index) % vocabulary, float(score))
         for score, index in zip(best.values, best.indices, strict=True)

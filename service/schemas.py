@@ -1,12 +1,12 @@
 """The bodies of requests and answers."""
 
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.decoder import GenerationOptions
 from service.bundle import Bundle
 from service.captioner import CaptionOptions
 
@@ -59,12 +59,7 @@ class CaptionFields(BaseModel):
             given.setdefault("num_beams", 1)
         if given.get("num_beams", 1) > 1:
             given.setdefault("temperature", 0.0)
-        generation = GenerationOptions(
-            num_beams=given.get("num_beams", defaults.num_beams),
-            temperature=given.get("temperature", defaults.temperature),
-            max_new_tokens=given.get("max_new_tokens", defaults.max_new_tokens),
-            seed=given.get("seed", defaults.seed),
-        )
+        generation = replace(defaults, **given)
         similar = bundle.retrieval.k if self.similar_captions is None else self.similar_captions
         return CaptionOptions(similar, generation, self.response_format in BY_WINDOW)
 

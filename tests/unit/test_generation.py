@@ -74,7 +74,7 @@ def test_a_caption_does_not_depend_on_its_batch_mates(options: GenerationOptions
 @pytest.mark.parametrize("beams", [1, 3])
 def test_a_caption_that_never_ends_stops_at_the_bound(beams: int) -> None:
     endless = {1: {2: 1.0}, 2: {2: 0.9, 3: 0.1}, 3: {2: 1.0}}
-    options = GenerationOptions(num_beams=beams, max_new_tokens=7)
+    options = GenerationOptions(num_beams=beams, max_new_tokens=7, no_repeat=0)
     model = TableModel(endless, [1])
     assert [len(caption) for caption in decode(model, 1, options, frozenset({END}))] == [7]
     assert model.steps == 6
@@ -95,3 +95,13 @@ def test_sampling_repeats_with_its_seed_and_varies_with_it() -> None:
 
     assert sample(1) == sample(1)
     assert len({sample(seed) for seed in range(8)}) > 1
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_no_run_of_three_tokens_comes_twice(beams: int) -> None:
+    loop = {1: {2: 1.0}, 2: {3: 0.9, 4: 0.1}, 3: {2: 0.9, END: 0.1}, 4: {END: 1.0}}
+    options = GenerationOptions(num_beams=beams, max_new_tokens=30, no_repeat=3)
+    caption = decode(TableModel(loop, [1]), 1, options, frozenset({END}))[0]
+    runs = [caption[i : i + 3] for i in range(len(caption) - 2)]
+    assert len(runs) == len(set(runs))
+    assert len(caption) < 10

@@ -1,0 +1,1 @@
+"""Sample domains and sample recordings, all made by the project itself."""

@@ -40,10 +40,17 @@ class GenerationOptions:
 
 @dataclass(frozen=True)
 class Generated:
-    """A caption and the number of tokens it took, the end token included."""
+    """A caption.
+
+    Attributes:
+        text: the likeliest caption found.
+        tokens: how many tokens it took, the end token included.
+        alternatives: other captions the beam search ended with, likeliest first.
+    """
 
     text: str
     tokens: int
+    alternatives: tuple[str, ...] = ()
 
 
 class Decoder(Protocol):

@@ -32,8 +32,8 @@ class _Beam:
 
 def decode(
     model: StepModel, prompts: int, options: GenerationOptions, end_tokens: frozenset[int]
-) -> list[tuple[int, ...]]:
-    """Token ids of one caption a prompt, without the end token.
+) -> list[list[tuple[int, ...]]]:
+    """Token ids of the captions found for each prompt, best first, without the end token.
 
     Greedy, sampled (a generator a prompt, so that batch mates do not change the draw) or by beam search.
     """
@@ -44,7 +44,7 @@ def decode(
 
 def _one_by_one(
     model: StepModel, prompts: int, options: GenerationOptions, end_tokens: frozenset[int]
-) -> list[tuple[int, ...]]:
+) -> list[list[tuple[int, ...]]]:
     generators = [torch.Generator().manual_seed(options.seed) for _ in range(prompts)]
     captions: list[list[int]] = [[] for _ in range(prompts)]
     live = list(range(prompts))
@@ -63,7 +63,7 @@ def _one_by_one(
         if not live or length == options.max_new_tokens:
             break
         scores = model.step(torch.tensor(going), torch.tensor([tokens[row] for row in going]))
-    return [tuple(caption) for caption in captions]
+    return [[tuple(caption)] for caption in captions]
 
 
 def _choose(scores: Tensor, temperature: float, generator: torch.Generator) -> int:
@@ -75,7 +75,7 @@ def _choose(scores: Tensor, temperature: float, generator: torch.Generator) -> i
 
 def _beam_search(
     model: StepModel, prompts: int, options: GenerationOptions, end_tokens: frozenset[int]
-) -> list[tuple[int, ...]]:
+) -> list[list[tuple[int, ...]]]:
     width = options.num_beams
     beams: list[list[_Beam]] = [[_Beam((), 0.0)] for _ in range(prompts)]
     finished: list[list[_Beam]] = [[] for _ in range(prompts)]
@@ -106,7 +106,7 @@ def _beam_search(
         last = [beam.tokens[-1] for prompt in beams for beam in prompt]
         scores = model.step(torch.tensor(rows), torch.tensor(last))
     return [
-        max(done or going, key=_Beam.normalised).tokens if done or going else ()
+        [beam.tokens for beam in sorted(done or going, key=_Beam.normalised, reverse=True)[:width]]
         for done, going in zip(finished, beams, strict=True)
     ]
 

@@ -43,7 +43,10 @@ class LlmDecoder:
             return []
         batch = _Batch(self._llm.model, *self._embed(prompts), self._forbidden)
         captions = decode(batch, len(prompts), options, self._end_tokens)
-        return [Generated(self._text(tokens), len(tokens) + 1) for tokens in captions]
+        return [
+            Generated(self._text(found[0]), len(found[0]) + 1, tuple(self._text(tokens) for tokens in found[1:]))
+            for found in captions
+        ]
 
     def _embed(self, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
         """Left-padded input embeddings [n, length, hidden] and the attention mask [n, length]."""

@@ -47,12 +47,13 @@ _TRAP = {
 
 def test_greedy_takes_the_likeliest_token_each_time() -> None:
     captions = decode(TableModel(_TRAP, [1]), 1, GenerationOptions(), frozenset({END}))
-    assert captions == [(2,)]
+    assert captions == [[(2,)]]
 
 
 def test_beams_find_the_caption_of_higher_mean_probability() -> None:
     captions = decode(TableModel(_TRAP, [1]), 1, GenerationOptions(num_beams=3), frozenset({END}))
-    assert captions == [(3, 4)]
+    assert captions[0][0] == (3, 4)
+    assert len(captions[0]) == 3
 
 
 @pytest.mark.parametrize(
@@ -76,14 +77,14 @@ def test_a_caption_that_never_ends_stops_at_the_bound(beams: int) -> None:
     endless = {1: {2: 1.0}, 2: {2: 0.9, 3: 0.1}, 3: {2: 1.0}}
     options = GenerationOptions(num_beams=beams, max_new_tokens=7, no_repeat=0)
     model = TableModel(endless, [1])
-    assert [len(caption) for caption in decode(model, 1, options, frozenset({END}))] == [7]
+    assert len(decode(model, 1, options, frozenset({END}))[0][0]) == 7
     assert model.steps == 6
 
 
 def test_finished_captions_leave_the_batch() -> None:
     chain = {1: {2: 1.0}, 2: {3: 1.0}, 3: {END: 1.0}, 4: {END: 1.0}}
     model = TableModel(chain, [1, 4, 4])
-    assert decode(model, 3, GenerationOptions(), frozenset({END})) == [(2, 3), (), ()]
+    assert decode(model, 3, GenerationOptions(), frozenset({END})) == [[(2, 3)], [()], [()]]
     assert model.widest == 1
 
 
@@ -91,7 +92,7 @@ def test_sampling_repeats_with_its_seed_and_varies_with_it() -> None:
     fair = {1: {2: 0.5, 3: 0.5}, 2: {2: 0.45, 3: 0.45, END: 0.1}, 3: {2: 0.45, 3: 0.45, END: 0.1}}
 
     def sample(seed: int) -> tuple[int, ...]:
-        return decode(TableModel(fair, [1]), 1, GenerationOptions(temperature=1.0, seed=seed), frozenset({END}))[0]
+        return decode(TableModel(fair, [1]), 1, GenerationOptions(temperature=1.0, seed=seed), frozenset({END}))[0][0]
 
     assert sample(1) == sample(1)
     assert len({sample(seed) for seed in range(8)}) > 1
@@ -101,7 +102,7 @@ def test_sampling_repeats_with_its_seed_and_varies_with_it() -> None:
 def test_no_run_of_three_tokens_comes_twice(beams: int) -> None:
     loop = {1: {2: 1.0}, 2: {3: 0.9, 4: 0.1}, 3: {2: 0.9, END: 0.1}, 4: {END: 1.0}}
     options = GenerationOptions(num_beams=beams, max_new_tokens=30, no_repeat=3)
-    caption = decode(TableModel(loop, [1]), 1, options, frozenset({END}))[0]
+    caption = decode(TableModel(loop, [1]), 1, options, frozenset({END}))[0][0]
     runs = [caption[i : i + 3] for i in range(len(caption) - 2)]
     assert len(runs) == len(set(runs))
     assert len(caption) < 10

@@ -139,7 +139,7 @@ def load_bundle(source: str = EMBEDDED, device: str = "auto") -> LoadedBundle:
     config = read_config(folder)
     plan = choose_device(device)
     clap = _load_clap(config.clap, folder, plan.device)
-    decoder = load_decoder(folder, config, clap.embedding_dim)
+    decoder = load_decoder(folder, config, clap.embedding_dim, plan.device)
     tau = config.projection.temperature or clap.temperature
     return LoadedBundle(
         name=config.name,
@@ -151,15 +151,16 @@ def load_bundle(source: str = EMBEDDED, device: str = "auto") -> LoadedBundle:
     )
 
 
-def load_decoder(folder: Path, config: BundleConfig, embedding_dim: int) -> LlmDecoder:
-    """LLM with the bundle's adapter merged in, quantised as the bundle says, and its projector."""
+def load_decoder(folder: Path, config: BundleConfig, embedding_dim: int, device: torch.device) -> LlmDecoder:
+    """LLM with the bundle's adapter merged in, and its projector; int8, if the bundle says so, on CPU only."""
     llm = load_source(config.llm.source)
-    _merge_adapter(llm, folder / "adapter")
+    merge_adapter(llm, folder / "adapter")
     try:
         projector = Projector.load(folder / "projector.safetensors", embedding_dim, llm.hidden_size)
     except (OSError, ValueError) as error:
         raise BundleError(f"the projector of {folder} cannot be used: {error}") from error
-    if config.llm.quantisation == "int8":
+    llm.model.to(device)
+    if config.llm.quantisation == "int8" and device.type == "cpu":
         if int8_supported():
             quantise_linears(llm.model)
             use_double_attention(llm.model)
@@ -186,7 +187,7 @@ def _load_clap(section: ClapSection, folder: Path, device: torch.device) -> Clap
     return EmbeddedClap.load(folder / section.source, device)
 
 
-def _merge_adapter(llm: Llm, folder: Path) -> None:
+def merge_adapter(llm: Llm, folder: Path) -> None:
     """Add the LoRA to the weights it adapts (PEFT's format), so that decoding costs nothing more."""
     from peft import PeftModel
 

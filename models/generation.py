@@ -51,9 +51,7 @@ def _one_by_one(
     scores = model.start()
     for length in range(1, options.max_new_tokens + 1):
         tokens = [
-            _choose(
-                _allowed(scores[row], captions[prompt], options.no_repeat), options.temperature, generators[prompt]
-            )
+            _choose(_allowed(scores[row], captions[prompt], options.no_repeat), options.temperature, generators[prompt])
             for row, prompt in enumerate(live)
         ]
         going = [row for row, token in enumerate(tokens) if token not in end_tokens]
@@ -85,9 +83,7 @@ def _beam_search(
         first = 0
         for prompt in range(prompts):
             parents = beams[prompt]
-            ahead = [
-                _allowed(scores[first + row], beam.tokens, options.no_repeat) for row, beam in enumerate(parents)
-            ]
+            ahead = [_allowed(scores[first + row], beam.tokens, options.no_repeat) for row, beam in enumerate(parents)]
             candidates = _extend(parents, ahead, width + len(end_tokens))
             beams[prompt] = []
             for parent, token, score in candidates:

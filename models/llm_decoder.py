@@ -50,16 +50,25 @@ class LlmDecoder:
 
     def _embed(self, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
         """Left-padded input embeddings [n, length, hidden] and the attention mask [n, length]."""
+        device = self._llm.model.device
         # One at a time: a product over several rows may round otherwise than over one.
-        audio = [self._projector(torch.as_tensor(prompt.vector).float()[None])[0] for prompt in prompts]
+        audio = [self._projector(torch.as_tensor(prompt.vector).float()[None])[0].to(device) for prompt in prompts]
         table: Any = self._llm.model.get_input_embeddings()
         rows = []
         for prompt, tokens in zip(prompts, audio, strict=True):
             before, after = encode_prompt(self._llm, self._template, prompt)
-            rows.append(torch.cat([table(torch.tensor(before)), tokens, table(torch.tensor(after))]))
+            rows.append(
+                torch.cat(
+                    [
+                        table(torch.tensor(before, device=device)),
+                        tokens,
+                        table(torch.tensor(after, device=device)),
+                    ]
+                )
+            )
         length = max(len(row) for row in rows)
-        embeds = torch.zeros(len(rows), length, rows[0].shape[1])
-        mask = torch.zeros(len(rows), length, dtype=torch.long)
+        embeds = torch.zeros(len(rows), length, rows[0].shape[1], device=device)
+        mask = torch.zeros(len(rows), length, dtype=torch.long, device=device)
         for index, row in enumerate(rows):
             embeds[index, length - len(row) :] = row
             mask[index, length - len(row) :] = 1
@@ -88,10 +97,12 @@ class _Batch:
         return self._forward(positions, inputs_embeds=self._embeds)
 
     def step(self, rows: Tensor, tokens: Tensor) -> Tensor:
-        if len(rows) != len(self._mask) or not torch.equal(rows, torch.arange(len(self._mask))):
+        same = len(rows) == len(self._mask) and torch.equal(rows, torch.arange(len(rows)))
+        rows, tokens = rows.to(self._mask.device), tokens.to(self._mask.device)
+        if not same:
             self._cache.batch_select_indices(rows)
             self._mask, self._positions = self._mask[rows], self._positions[rows]
-        self._mask = torch.cat([self._mask, torch.ones(len(rows), 1, dtype=torch.long)], dim=1)
+        self._mask = torch.cat([self._mask, torch.ones(len(rows), 1, dtype=torch.long, device=rows.device)], dim=1)
         positions = self._positions.unsqueeze(1)
         self._positions = self._positions + 1
         return self._forward(positions, input_ids=tokens.unsqueeze(1))
@@ -105,6 +116,6 @@ class _Batch:
             use_cache=True,
             logits_to_keep=1,
         )
-        logits: Tensor = out.logits[:, -1].float()
+        logits: Tensor = out.logits[:, -1].float().cpu()
         logits[:, self._forbidden] = -torch.inf
         return torch.log_softmax(logits, dim=-1)

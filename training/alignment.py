@@ -51,10 +51,7 @@ def centred(text: MiniLmTextTower, text_mean: Tensor) -> EmbedText:
 def write(head: AlignmentHead, recipe: Recipe, out: Path, *, seed: int, examples: int) -> None:
     """Write ``clap.safetensors`` and ``clap.json`` into the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    state = {
-        name: (value.half() if name in _HALF else value).contiguous()
-        for name, value in head.state_dict().items()
-    }
+    state = {name: (value.half() if name in _HALF else value).contiguous() for name, value in head.state_dict().items()}
     save_file(state, out / "clap.safetensors")
     description = {
         "format": FORMAT,
@@ -79,9 +76,7 @@ def main(
     text_mean: Annotated[
         Path | None, typer.Option(help="A text mean [384] made before, .npy, instead of --captions'.")
     ] = None,
-    cache: Annotated[Path, typer.Option(help="Where features are kept between runs.")] = Path(
-        "runs/alignment"
-    ),
+    cache: Annotated[Path, typer.Option(help="Where features are kept between runs.")] = Path("runs/alignment"),
 ) -> None:
     """Train the alignment head and write it into a bundle's folder."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")

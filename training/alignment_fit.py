@@ -42,9 +42,7 @@ class Examples:
     labels: list[tuple[str, ...]]
     collections: list[tuple[str, ...]]
 
-    def without(
-        self, groups: Collection[str], collections: Collection[str], labels: dict[str, Label]
-    ) -> "Examples":
+    def without(self, groups: Collection[str], collections: Collection[str], labels: dict[str, Label]) -> "Examples":
         """The examples in which none of these kinds of sound, and nothing of these sets, is heard."""
         rows = [
             index
@@ -65,9 +63,7 @@ class Examples:
 
 def category_vectors(sentences: dict[str, tuple[str, ...]], embed: EmbedText) -> Tensor:
     """Per category the mean of its sentence vectors, less what all categories share: unit [categories, TEXT_DIM]."""
-    means = torch.stack(
-        [functional.normalize(embed(list(sentences[name])).mean(dim=0), dim=0) for name in CATEGORIES]
-    )
+    means = torch.stack([functional.normalize(embed(list(sentences[name])).mean(dim=0), dim=0) for name in CATEGORIES])
     return functional.normalize(means - means.mean(dim=0), dim=1)
 
 

@@ -78,8 +78,7 @@ def _bell(rng: np.random.Generator) -> FloatArray:
     t = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     partials = [0.5, 1.0, 1.19, 1.5, 2.0, 2.51, 2.66, 3.01, 4.17]
     burst = sum(
-        rng.uniform(0.3, 1.0) * np.sin(2 * np.pi * base * p * t) * np.exp(-t * (0.8 + 0.7 * p))
-        for p in partials
+        rng.uniform(0.3, 1.0) * np.sin(2 * np.pi * base * p * t) * np.exp(-t * (0.8 + 0.7 * p)) for p in partials
     )
     return _repeated(np.asarray(burst, dtype=np.float32), rng.uniform(0.8, 2.5), 0.05, rng)
 
@@ -127,13 +126,9 @@ def _steps(rng: np.random.Generator) -> FloatArray:
 
 def _knocks(rng: np.random.Generator) -> FloatArray:
     t = np.arange(int(0.15 * SAMPLE_RATE)) / SAMPLE_RATE
-    burst = sum(
-        np.sin(2 * np.pi * f * t) * np.exp(-t * rng.uniform(30, 70)) for f in rng.uniform(120, 900, size=4)
-    )
+    burst = sum(np.sin(2 * np.pi * f * t) * np.exp(-t * rng.uniform(30, 70)) for f in rng.uniform(120, 900, size=4))
     knock = np.asarray(burst, dtype=np.float32) + 0.3 * _thud(3_000, 0.15, rng)[: len(t)]
-    return np.asarray(
-        _repeated(knock, rng.uniform(0.15, 0.3), 0.1, rng) * ((_seconds() % 2.0) < 0.9), dtype=np.float32
-    )
+    return np.asarray(_repeated(knock, rng.uniform(0.15, 0.3), 0.1, rng) * ((_seconds() % 2.0) < 0.9), dtype=np.float32)
 
 
 def _applause(rng: np.random.Generator) -> FloatArray:

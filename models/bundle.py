@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.attention import use_double_attention
 from models.clap.base import Clap
-from models.conversion import cache_folder, load_converted
+from models.conversion import default_cache, load_converted
 from models.decoder import Decoder, GenerationOptions
 from models.device import choose_device
 from models.int8 import int8_supported, quantise_linears
@@ -127,8 +127,13 @@ def read_config(folder: Path) -> BundleConfig:
         raise BundleError(f"{path} is not a valid bundle.json: {error}") from error
 
 
-def load_bundle(source: str = EMBEDDED, device: str = "auto") -> LoadedBundle:
+def load_bundle(source: str = EMBEDDED, device: str = "auto", cache: Path | None = None) -> LoadedBundle:
     """Load a bundle: CLAP, LLM with adapter and projector, projection, defaults. Takes seconds.
+
+    Args:
+        source: ``embedded`` or a folder.
+        device: see `models.device.choose_device`.
+        cache: folder for converted weights; by default the user's cache folder.
 
     Raises:
         BundleError: something of the bundle is missing or does not fit.
@@ -139,7 +144,7 @@ def load_bundle(source: str = EMBEDDED, device: str = "auto") -> LoadedBundle:
     config = read_config(folder)
     plan = choose_device(device)
     clap = _load_clap(config.clap, folder, plan.device)
-    decoder = load_decoder(folder, config, clap.embedding_dim, plan.device)
+    decoder = load_decoder(folder, config, clap.embedding_dim, plan.device, cache)
     tau = config.projection.temperature or clap.temperature
     return LoadedBundle(
         name=config.name,
@@ -151,9 +156,11 @@ def load_bundle(source: str = EMBEDDED, device: str = "auto") -> LoadedBundle:
     )
 
 
-def load_decoder(folder: Path, config: BundleConfig, embedding_dim: int, device: torch.device) -> LlmDecoder:
+def load_decoder(
+    folder: Path, config: BundleConfig, embedding_dim: int, device: torch.device, cache: Path | None = None
+) -> LlmDecoder:
     """LLM with the bundle's adapter merged in, and its projector; int8, if the bundle says so, on CPU only."""
-    llm = load_source(config.llm.source)
+    llm = load_source(config.llm.source, cache)
     merge_adapter(llm, folder / "adapter")
     try:
         projector = Projector.load(folder / "projector.safetensors", embedding_dim, llm.hidden_size)
@@ -172,13 +179,13 @@ def load_decoder(folder: Path, config: BundleConfig, embedding_dim: int, device:
     return LlmDecoder(llm, projector, template, f"{config.name}: {config.llm.source.rsplit('/', 1)[-1]}")
 
 
-def load_source(source: str) -> Llm:
+def load_source(source: str, cache: Path | None = None) -> Llm:
     """Load an LLM as `LlmSection.source` names it."""
     if source.startswith("package:"):
         package, _, file = source.removeprefix("package:").partition("/")
-        return load_converted(package_file(package, file), cache_folder())
+        return load_converted(package_file(package, file), cache or default_cache())
     path = Path(source)
-    return load_converted(path, cache_folder()) if path.suffix == ".gguf" else load_llm(path)
+    return load_converted(path, cache or default_cache()) if path.suffix == ".gguf" else load_llm(path)
 
 
 def _load_clap(section: ClapSection, folder: Path, device: torch.device) -> Clap:

@@ -19,14 +19,9 @@ from models.llm import Llm, load_llm
 
 logger = logging.getLogger(__name__)
 
-CACHE_VARIABLE = "DRCAP_CACHE"
 
-
-def cache_folder() -> Path:
-    """`DRCAP_CACHE`, else ``drcap`` under the user's cache folder (XDG)."""
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named)
+def default_cache() -> Path:
+    """``drcap`` under the user's cache folder (XDG)."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "drcap"
 
@@ -63,7 +58,7 @@ def _keep(llm: Llm, folder: Path) -> None:
             if not folder.exists():
                 shutil.move(str(fresh), str(folder))
     except OSError as error:
-        logger.warning("the converted model is not kept (%s); starts stay slow: set %s", error, CACHE_VARIABLE)
+        logger.warning("the converted model is not kept, so starts stay slow (DRCAP_CACHE): %s", error)
 
 
 def _digest(path: Path) -> str:

@@ -17,7 +17,7 @@ def load_bundle(settings: Settings) -> Bundle:
     # Imported here: torch and transformers take seconds, and read the line above once, when imported.
     from models import bundle
 
-    return bundle.load_bundle(settings.bundle, device=settings.device)
+    return bundle.load_bundle(settings.bundle, device=settings.device, cache=settings.cache)
 
 
 async def open_store(settings: Settings) -> DomainStore:

@@ -76,6 +76,7 @@ class Settings(BaseSettings):
 
     bundle: str = Field("embedded", min_length=1, description="folder or name of the bundle that captions")
     device: str = Field("auto", min_length=1, description="auto, cpu, cuda, cuda:0, ...")
+    cache: Path | None = Field(None, description="folder for converted weights; by default ~/.cache/drcap")
     server: ServerSettings = ServerSettings()
     datastore: DatastoreSettings = DatastoreSettings()
     audio: AudioSettings = AudioSettings()

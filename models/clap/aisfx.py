@@ -141,17 +141,14 @@ class AisfxTower(nn.Module):
     def features(self, samples: Tensor) -> Tensor:
         """Mono samples [n], n >= 1 -> one feature vector a block [blocks, FEATURES]."""
         blocks = split_blocks(self.log_mel(samples))
-        return torch.cat(
-            [self.embedding_net(blocks[row : row + _BATCH]) for row in range(0, len(blocks), _BATCH)]
-        )
+        return torch.cat([self.embedding_net(blocks[row : row + _BATCH]) for row in range(0, len(blocks), _BATCH)])
 
     def classify(self, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Features [blocks, FEATURES] -> last hidden layers of all heads side by side [blocks, HIDDEN], and by head
         the log-posteriors of its classes [blocks, classes]."""
         hidden = {name: head["hidden"](features) for name, head in self._heads()}
         posteriors = {
-            name: functional.log_softmax(head["classes"](hidden[name]), dim=-1)
-            for name, head in self._heads()
+            name: functional.log_softmax(head["classes"](hidden[name]), dim=-1) for name, head in self._heads()
         }
         return torch.cat([hidden[name] for name in CATEGORY_HEADS], dim=-1), posteriors
 

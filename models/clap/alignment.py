@@ -143,9 +143,7 @@ class AlignmentHead(nn.Module):
         """Inputs [n, INPUTS] -> unit vectors the kernel compares [n, INPUTS]; both kinds of input weigh alike."""
         scaled = (inputs - self.input_mean) / self.input_scale
         parts = scaled[..., :FEATURES], scaled[..., FEATURES:]
-        return functional.normalize(
-            torch.cat([part / part.shape[-1] ** 0.5 for part in parts], dim=-1), dim=-1
-        )
+        return functional.normalize(torch.cat([part / part.shape[-1] ** 0.5 for part in parts], dim=-1), dim=-1)
 
     def kernel(self, directions: Tensor, landmarks: Tensor) -> Tensor:
         """Unit vectors [n, INPUTS] and [m, INPUTS] -> similarities [n, m] in 0 to 1."""

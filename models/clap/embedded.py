@@ -24,9 +24,7 @@ class EmbeddedClap:
     window_seconds = WINDOW_SECONDS
     embedding_dim = TEXT_DIM
 
-    def __init__(
-        self, audio: AisfxTower, text: MiniLmTextTower, head: AlignmentHead, *, temperature: float
-    ) -> None:
+    def __init__(self, audio: AisfxTower, text: MiniLmTextTower, head: AlignmentHead, *, temperature: float) -> None:
         self._audio = audio
         self._text = text
         self._head = head
@@ -81,9 +79,7 @@ class EmbeddedClap:
     def _checked(self, samples: FloatArray) -> Tensor:
         longest = round(self.window_seconds * self.sample_rate)
         if samples.ndim != 1 or not 1 <= samples.shape[0] <= longest:
-            raise ValueError(
-                f"a window must be mono with 1 to {longest} samples, got the shape {samples.shape}"
-            )
+            raise ValueError(f"a window must be mono with 1 to {longest} samples, got the shape {samples.shape}")
         if not np.isfinite(samples).all():
             raise ValueError("a window holds samples that are not finite")
         return torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)).to(self._device)

@@ -45,11 +45,12 @@ def double_attention(
     Returns:
         [n, length, heads, d] in the query's type, and no weights.
     """
-    groups = query.shape[1] // key.shape[1]
-    keys = key.double().repeat_interleave(groups, dim=1)
-    values = value.double().repeat_interleave(groups, dim=1)
-    scores = query.double() @ keys.transpose(2, 3) * scaling
+    count, heads, length, _size = query.shape
+    key_heads = key.shape[1]
+    # The heads of a group read the same keys: stacked as more queries, the keys need no copy a head.
+    grouped = query.double().reshape(count, key_heads, heads // key_heads * length, -1)
+    scores = grouped @ key.double().transpose(2, 3) * scaling
     if attention_mask is not None:
-        scores = scores + attention_mask.double()
-    out = torch.softmax(scores, dim=-1) @ values
-    return out.transpose(1, 2).contiguous().to(query.dtype), None
+        scores = scores + attention_mask.double().repeat(1, 1, heads // key_heads, 1)
+    out = torch.softmax(scores, dim=-1) @ value.double()
+    return out.reshape(count, heads, length, -1).transpose(1, 2).contiguous().to(query.dtype), None

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -144,7 +144,7 @@ class Captioner:
                 ],
             )
         with watch.stage("generate"):
-            written = await self._generate(prompts, options.generation)
+            written = await self._reranked(queries, await self._generate(prompts, options.generation))
         return Caption(
             text=written[0].text,
             version=version,
@@ -188,6 +188,21 @@ class Captioner:
         for some in _pieces(prompts, _PROMPTS_AT_ONCE):
             written += await self._run(self._decoder_thread, partial(decoder.generate, some, options))
         return written
+
+    async def _reranked(self, queries: FloatArray, written: Sequence[Generated]) -> list[Generated]:
+        """Of the captions a beam search ended with, the one most similar to what was heard (as in CLAP-Refine)."""
+        found = [(one.text, *one.alternatives) for one in written]
+        texts = [text for several in found if len(several) > 1 for text in several]
+        if not texts:
+            return list(written)
+        vectors = iter(await self.embed_text(texts))
+        chosen = []
+        for query, several, one in zip(queries, found, written, strict=True):
+            best = 0
+            if len(several) > 1:
+                best = int(np.argmax([float(next(vectors) @ query) for _ in several]))
+            chosen.append(replace(one, text=several[best]))
+        return chosen
 
     def _prompt(self, query: FloatArray, near: Sequence[Neighbour], statistics: Statistics, similar: int) -> Prompt:
         support = near[: self.bundle.retrieval.neighbours]

@@ -163,3 +163,15 @@ async def test_statistics_are_read_once_a_version() -> None:
         await caption(captioner, recording(tone()))
         await caption(captioner, recording(tone()))
     assert store.read == ["v1", "v2"]
+
+
+class ManyMinded(FakeDecoder):
+    """Ends with several captions, the likeliest of them unlike the sound."""
+
+    def generate(self, prompts: Sequence[Prompt], options: GenerationOptions) -> list[Generated]:
+        return [Generated("a bell rings", 3, ("rain falls", "tone 10")) for _ in prompts]
+
+
+async def test_of_several_captions_the_one_most_like_the_sound_is_answered(store: MemoryStore) -> None:
+    captioner = Captioner(FakeBundle(decoder=ManyMinded()), store)
+    assert (await caption(captioner, recording(tone(1000.0, 1.0)))).text == "tone 10"

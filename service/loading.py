@@ -15,8 +15,12 @@ def load_bundle(settings: Settings) -> Bundle:
     if settings.bundle == EMBEDDED:
         os.environ["HF_HUB_OFFLINE"] = "1"
     # Imported here: torch and transformers take seconds, and read the line above once, when imported.
+    import torch
+
     from models import bundle
 
+    # The CLAP and the decoder have a thread each; together they should take the cores, not twice as many.
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     return bundle.load_bundle(settings.bundle, device=settings.device, cache=settings.cache)
 
 

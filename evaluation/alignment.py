@@ -22,9 +22,7 @@ _CAPTIONED = "captioned:clotho_v2"
 
 def embed_clips(clap: Clap, clips: list[Clip]) -> FloatArray:
     """Clips -> float32 [n, d]: the renormalised mean of each clip's windows, as the service hears it."""
-    vectors = [
-        clap.embed_audio(list(windows(read_audio(c.path), clap.window_seconds))).mean(axis=0) for c in clips
-    ]
+    vectors = [clap.embed_audio(list(windows(read_audio(c.path), clap.window_seconds))).mean(axis=0) for c in clips]
     stacked = np.stack(vectors)
     return np.asarray(stacked / np.linalg.norm(stacked, axis=1, keepdims=True), dtype=np.float32)
 
@@ -34,9 +32,7 @@ def label_accuracy(clap: Clap, clips: list[Clip]) -> Figure:
     names = sorted({clip.label for clip in clips})
     texts = clap.embed_text([f"the sound of {name}" for name in names])
     found = (embed_clips(clap, clips) @ texts.T).argmax(axis=1)
-    right = np.array(
-        [names[index] == clip.label for index, clip in zip(found, clips, strict=True)], dtype=np.float64
-    )
+    right = np.array([names[index] == clip.label for index, clip in zip(found, clips, strict=True)], dtype=np.float64)
     return bootstrap(right, np.arange(len(clips)), _mean, seed=0)
 
 
@@ -48,19 +44,13 @@ def retrieval(clap: Clap, clips: list[Clip], vectors: FloatArray) -> dict[str, F
     to_caption = best_rank(vectors @ texts.T, owner).astype(np.float64)
     each = np.arange(len(clips))
     figures = {"text to audio, median rank": bootstrap(to_clip, owner, _median, seed=0)}
-    figures |= {
-        f"text to audio, R@{k}": bootstrap((to_clip <= k) * 1.0, owner, _mean, seed=0) for k in (1, 5, 10)
-    }
+    figures |= {f"text to audio, R@{k}": bootstrap((to_clip <= k) * 1.0, owner, _mean, seed=0) for k in (1, 5, 10)}
     figures["audio to text, median rank"] = bootstrap(to_caption, each, _median, seed=0)
-    figures |= {
-        f"audio to text, R@{k}": bootstrap((to_caption <= k) * 1.0, each, _mean, seed=0) for k in (1, 5, 10)
-    }
+    figures |= {f"audio to text, R@{k}": bootstrap((to_caption <= k) * 1.0, each, _mean, seed=0) for k in (1, 5, 10)}
     return figures
 
 
-def caption_quality(
-    clap: Clap, clips: list[Clip], vectors: FloatArray, corpus: list[str]
-) -> dict[str, Figure]:
+def caption_quality(clap: Clap, clips: list[Clip], vectors: FloatArray, corpus: list[str]) -> dict[str, Figure]:
     """Similarity of the captions retrieved from `corpus` to the references, by the plain sentence encoder."""
     sentences = MiniLmTextTower.from_package(torch.device("cpu"))
     owner = np.array([index for index, clip in enumerate(clips) for _ in clip.captions], dtype=np.int64)

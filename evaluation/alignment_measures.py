@@ -33,9 +33,7 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     of_clip = [np.flatnonzero(clip == index) for index in range(int(clip.max()) + 1)]
     draws = [
-        statistic(
-            per_item[np.concatenate([of_clip[i] for i in rng.integers(len(of_clip), size=len(of_clip))])]
-        )
+        statistic(per_item[np.concatenate([of_clip[i] for i in rng.integers(len(of_clip), size=len(of_clip))])])
         for _ in range(_RESAMPLES)
     ]
     low, high = np.percentile(draws, [2.5, 97.5])
@@ -68,6 +66,4 @@ def retrieved_similarity(
         owner: the clip of each reference [references].
     """
     order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-    return np.array(
-        [float((corpus[row] @ references[owner == clip].T).mean()) for clip, row in enumerate(order)]
-    )
+    return np.array([float((corpus[row] @ references[owner == clip].T).mean()) for clip, row in enumerate(order)])

@@ -22,7 +22,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from evaluation.scores import Interval, bleu4, bootstrap, cider, rouge_l, tokenizer_name
+from evaluation.alignment_measures import Figure
+from evaluation.scores import bleu4, bootstrap, cider, rouge_l, tokenizer_name
 from models.clap.minilm import MiniLmTextTower
 
 _TIMEOUT = httpx.Timeout(900.0, connect=10.0)
@@ -124,11 +125,11 @@ def _show(report: dict[str, Any]) -> None:
         table.add_column(column)
     for name in ("captions", "nearest"):
         row = report[name]
-        cells = [str(Interval(**row[key])) for key in ("cider", "rouge_l", "similarity")]
+        cells = [str(Figure(**row[key])) for key in ("cider", "rouge_l", "similarity")]
         table.add_row(name, cells[0], cells[1], f"{row['bleu4']:.3f}", cells[2])
     console.print(table)
     console.print(
-        f"CIDEr gain {Interval(**report['cider_gain'])}; words {report['words']:.1f} (longest {report['longest']}); "
+        f"CIDEr gain {Figure(**report['cider_gain'])}; words {report['words']:.1f} (longest {report['longest']}); "
         f"verbatim from the prompt {report['verbatim_similar']:.0%}; median {report['median_seconds']:.2f} s a clip"
     )
     for answer in report["answers"]:

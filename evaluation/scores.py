@@ -3,34 +3,23 @@
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from evaluation.alignment_measures import Figure
 
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 
 Captions = dict[str, list[str]]
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A mean over clips with the bounds of its 95% bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-def bootstrap(values: NDArray[np.float64], seed: int = 0, draws: int = 10_000) -> Interval:
+def bootstrap(values: NDArray[np.float64], seed: int = 0, draws: int = 10_000) -> Figure:
     """Mean of a value a clip [n], clips drawn with replacement."""
     rng = np.random.default_rng(seed)
     means = values[rng.integers(0, len(values), (draws, len(values)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
-    return Interval(float(values.mean()), float(low), float(high))
+    return Figure(float(values.mean()), float(low), float(high))
 
 
 def cider(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> NDArray[np.float64]:

@@ -2,25 +2,16 @@
 
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from datastores.base import Statistics
 from models.clap.base import Clap
+from models.conditioning import Projecting
 from models.decoder import Decoder, GenerationOptions
 
-FloatArray = NDArray[np.float32]
 
-
-class Projection(Protocol):
+class Projection(Projecting, Protocol):
     """Pulls a vector onto the text side: `models.projection.Projection`."""
 
     @property
     def temperature(self) -> float: ...
-
-    def project(
-        self, query: FloatArray, vectors: FloatArray, scores: FloatArray, moments: Statistics, /
-    ) -> FloatArray: ...
 
 
 class Retrieval(Protocol):

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from datastores.base import DomainStore, DomainVersion, FingerprintMismatch, Neighbour, Statistics
 from datastores.registration import Registered, register
+from models.conditioning import Conditioning
 from models.decoder import Generated, GenerationOptions
 from models.prompt import Prompt
+from models.reranking import candidates, rerank
 from service.audio import Recording
 from service.bundle import Bundle
 
@@ -92,6 +94,7 @@ class Captioner:
     def __init__(self, bundle: Bundle, store: DomainStore) -> None:
         self.bundle = bundle
         self._store = store
+        self._conditioning = Conditioning(bundle.projection, bundle.retrieval.neighbours)
         self._clap_thread = ThreadPoolExecutor(1, thread_name_prefix="clap")
         self._decoder_thread = ThreadPoolExecutor(1, thread_name_prefix="decoder")
         self._statistics: OrderedDict[DomainVersion, Statistics] = OrderedDict()
@@ -139,7 +142,7 @@ class Captioner:
             prompts = await self._run(
                 self._clap_thread,
                 lambda: [
-                    self._prompt(query, near, statistics, options.similar_captions)
+                    self._conditioning.prompt(query, near, statistics, options.similar_captions)
                     for query, near in zip(queries, found, strict=True)
                 ],
             )
@@ -190,29 +193,9 @@ class Captioner:
         return written
 
     async def _reranked(self, queries: FloatArray, written: Sequence[Generated]) -> list[Generated]:
-        """Of the captions a beam search ended with, the one most similar to what was heard (as in CLAP-Refine)."""
-        found = [(one.text, *one.alternatives) for one in written]
-        texts = [text for several in found if len(several) > 1 for text in several]
-        if not texts:
-            return list(written)
-        vectors = iter(await self.embed_text(texts))
-        chosen = []
-        for query, several, one in zip(queries, found, written, strict=True):
-            best = 0
-            if len(several) > 1:
-                best = int(np.argmax([float(next(vectors) @ query) for _ in several]))
-            chosen.append(replace(one, text=several[best]))
-        return chosen
-
-    def _prompt(self, query: FloatArray, near: Sequence[Neighbour], statistics: Statistics, similar: int) -> Prompt:
-        support = near[: self.bundle.retrieval.neighbours]
-        projected = self.bundle.projection.project(
-            query,
-            np.stack([one.vector for one in support]),
-            np.array([one.score for one in support], dtype=np.float32),
-            statistics,
-        )
-        return Prompt(projected, tuple(one.caption for one in near[:similar]))
+        """Of the captions a beam search ended with, the best."""
+        texts = candidates(written)
+        return rerank(queries, written, await self.embed_text(texts)) if texts else list(written)
 
     async def _statistics_of(self, version: DomainVersion) -> Statistics:
         statistics = self._statistics.pop(version, None)

@@ -54,9 +54,7 @@ def demo(keep: bool = False) -> int:
             with console.status("Starting the service ..."):
                 url = stack.enter_context(running_service(folder))
             console.print(f"The service is ready at {url} after {time.monotonic() - started:.1f} s.")
-            client = stack.enter_context(
-                httpx.Client(base_url=url, timeout=_REQUEST_SECONDS, trust_env=False)
-            )
+            client = stack.enter_context(httpx.Client(base_url=url, timeout=_REQUEST_SECONDS, trust_env=False))
             register(client, examples / "domains", console)
             samples = list(captioned(client, sorted((examples / "audio").glob("*.ogg")), console))
             print_summary(samples, console)
@@ -123,9 +121,7 @@ def print_sample(sample: Sample, console: Console) -> None:
 
 def print_summary(samples: Sequence[Sample], console: Console) -> None:
     """One row a recording: what each domain said, and how long the slower answer took."""
-    table = Table(
-        title="\nThe same recordings in the words of two domains", title_justify="left", show_lines=True
-    )
+    table = Table(title="\nThe same recordings in the words of two domains", title_justify="left", show_lines=True)
     table.add_column("recording", style="cyan", no_wrap=True)
     for domain in DOMAINS:
         table.add_column(domain)

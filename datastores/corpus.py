@@ -82,9 +82,7 @@ class Corpus(Iterator[str]):
             self.counts.kept += 1
             yield caption
         if not self.counts.kept:
-            raise CorpusError(
-                f"there is no caption in the corpus: {self.counts.read} entries, all empty", "empty"
-            )
+            raise CorpusError(f"there is no caption in the corpus: {self.counts.read} entries, all empty", "empty")
 
     def _check(self, line: int, caption: str) -> None:
         limit = self._limits.max_caption_characters

@@ -1,12 +1,13 @@
 """How captions are written down: JSON, NDJSON, CSV and plain text, as UTF-8. Yields them as they stand."""
 
 import csv
+import gzip
 import json
 import re
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path, PurePath
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 _MAX_LINE_BYTES = 1 << 20
 _HEAD_BYTES = 1 << 16
@@ -68,14 +69,14 @@ def pick_format(source: BinaryIO | Path, media_type: str | None, filename: str |
         return _MEDIA_TYPES[said]
     if said not in _UNSAID:
         raise CorpusError(f"{said!r} is no corpus; send one of {', '.join(_MEDIA_TYPES)}", "format")
-    suffix = PurePath(filename or "").suffix.lower()
+    suffix = PurePath((filename or "").lower().removesuffix(".gz")).suffix
     return _SUFFIXES.get(suffix) or _sniff(_head(source))
 
 
 def read_raw(source: BinaryIO | Path, form: CorpusFormat) -> Iterator[tuple[int, str]]:
     """Yield (line number, caption) as written. Raises `CorpusError` where a row is wrong."""
     if isinstance(source, Path):
-        with source.open("rb") as file:
+        with _open(source) as file:
             yield from read_raw(file, form)
     elif form is CorpusFormat.JSON:
         yield from _read_json(source)
@@ -89,9 +90,14 @@ def read_raw(source: BinaryIO | Path, form: CorpusFormat) -> Iterator[tuple[int,
             yield from ((number, part) for part in line.rstrip("\r\n").split("\r"))
 
 
+def _open(path: Path) -> BinaryIO:
+    """A file of this machine, through gzip if its name ends so."""
+    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
 def _head(source: BinaryIO | Path) -> bytes:
     if isinstance(source, Path):
-        with source.open("rb") as file:
+        with _open(source) as file:
             return file.read(_HEAD_BYTES)
     if not source.seekable():
         raise CorpusError(f"say by the media type what the body is: {_EXPECTED}", "format")
@@ -147,9 +153,7 @@ def _read_json(source: BinaryIO) -> Iterator[tuple[int, str]]:
         _decode_lines(body)
         raise CorpusError("it is not UTF-8", "encoding") from error
     except json.JSONDecodeError as error:
-        raise CorpusError(
-            f"it is not JSON: {error.msg} at column {error.colno}", "row", error.lineno
-        ) from error
+        raise CorpusError(f"it is not JSON: {error.msg} at column {error.colno}", "row", error.lineno) from error
     except (ValueError, RecursionError) as error:
         raise CorpusError("the JSON cannot be read: it nests too deep or has a huge number", "row") from error
     captions = document.get("captions") if isinstance(document, dict) else None
@@ -172,18 +176,14 @@ def _read_ndjson(source: BinaryIO) -> Iterator[tuple[int, str]]:
         try:
             item = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise CorpusError(
-                f"it is not JSON: {getattr(error, 'msg', 'too deep')}", "row", number
-            ) from error
+            raise CorpusError(f"it is not JSON: {getattr(error, 'msg', 'too deep')}", "row", number) from error
         yield number, _caption_of(item, number, "line")
 
 
 def _caption_of(item: object, number: int, unit: str) -> str:
     caption = item.get("caption") if isinstance(item, dict) else item
     if not isinstance(caption, str):
-        raise CorpusError(
-            'a caption must be a string or an object with a string "caption"', "row", number, unit
-        )
+        raise CorpusError('a caption must be a string or an object with a string "caption"', "row", number, unit)
     return caption
 
 
@@ -232,7 +232,5 @@ def _caption_columns(header: list[str]) -> list[int]:
 
 def _cells(row: list[str], columns: list[int], number: int) -> list[str]:
     if columns[-1] >= len(row):
-        raise CorpusError(
-            f"it has {len(row)} columns and no caption in column {columns[-1] + 1}", "row", number
-        )
+        raise CorpusError(f"it has {len(row)} columns and no caption in column {columns[-1] + 1}", "row", number)
     return [row[at] for at in columns]

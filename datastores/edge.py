@@ -101,14 +101,10 @@ class EdgeStore:
             raise ValueError(f"a search for {limit} captions")
         if vectors.ndim != 2 or vectors.shape[1] != version.dimension:
             raise ValueError(f"vectors {vectors.shape} for a domain of dimension {version.dimension}")
-        return await self._run(
-            self._readers, self._read, version, lambda served: served.search(vectors, limit)
-        )
+        return await self._run(self._readers, self._read, version, lambda served: served.search(vectors, limit))
 
     async def statistics(self, version: DomainVersion) -> Statistics:
-        return await self._run(
-            self._readers, self._read, version, lambda served: read_statistics(served.folder)
-        )
+        return await self._run(self._readers, self._read, version, lambda served: read_statistics(served.folder))
 
     @asynccontextmanager
     async def writer(self, domain: str, *, dimension: int, fingerprint: str) -> AsyncIterator[VersionWriter]:
@@ -235,9 +231,7 @@ class EdgeStore:
                     served.release()
         raise DomainNotFound(f"version {version.version} of domain {version.domain!r} is gone")
 
-    async def _run(
-        self, threads: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def _run(self, threads: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._closed:
             raise DatastoreUnavailable("the datastore is closed")
         try:

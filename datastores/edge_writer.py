@@ -57,15 +57,11 @@ class EdgeWriter:
             if not build.count:
                 raise DatastoreError("a version of no captions cannot serve")
             if statistics.count != build.count:
-                raise DatastoreError(
-                    f"the statistics are of {statistics.count} captions and {build.count} were added"
-                )
+                raise DatastoreError(f"the statistics are of {statistics.count} captions and {build.count} were added")
             created = datetime.now(UTC)
             # Sorts by time; the random part keeps two of one microsecond apart.
             identifier = f"{created:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
-            about = DomainVersion(
-                self._domain, identifier, build.count, self._dimension, self._fingerprint, created
-            )
+            about = DomainVersion(self._domain, identifier, build.count, self._dimension, self._fingerprint, created)
             self._over = True
             self._publish(build, about, statistics)
             return about

@@ -86,9 +86,7 @@ async def register(
         return chunk, vectors
 
     stored = 0
-    async with store.writer(
-        domain, dimension=encoder.embedding_dim, fingerprint=encoder.fingerprint
-    ) as writer:
+    async with store.writer(domain, dimension=encoder.embedding_dim, fingerprint=encoder.fingerprint) as writer:
         while (embedded := await loop.run_in_executor(executor, embed_next)) is not None:
             await writer.add(*embedded)
             stored += len(embedded[0])

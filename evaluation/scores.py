@@ -1,72 +1,152 @@
-"""Caption metrics: CIDEr, BLEU and ROUGE-L from pycocoevalcap, with bootstrap intervals over clips."""
+"""Caption metrics of pycocoevalcap on tokenised captions, and bootstrap intervals over clips.
 
-import re
-import shutil
+Captions are tokenised: lower-case words joined by spaces, no punctuation (`evaluation.tokens`).
+"""
+
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.alignment_measures import Figure
+from evaluation.java import ask_java
 
-_WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
+Values = NDArray[np.float64]
 
-Captions = dict[str, list[str]]
+# Draws are made in pieces, so that 10,000 draws of 20,000 clips never exist at once.
+_DRAWN_AT_ONCE = 4_000_000
 
 
-def bootstrap(values: NDArray[np.float64], seed: int = 0, draws: int = 10_000) -> Figure:
-    """Mean of a value a clip [n], clips drawn with replacement."""
+class MetricsMissing(ImportError):
+    """pycocoevalcap is not installed."""
+
+
+def require_metrics() -> None:
+    """Raises `MetricsMissing`, which says what to install, if pycocoevalcap is not there."""
+    if find_spec("pycocoevalcap") is None:
+        raise MetricsMissing("the caption metrics need pycocoevalcap: pip install drcap[eval]")
+
+
+def resampled_means(values: Values, seed: int = 0, draws: int = 10_000) -> Values:
+    """Means over clips drawn with replacement: values [clips, k] -> [draws, k]."""
+    clips = len(values)
     rng = np.random.default_rng(seed)
-    means = values[rng.integers(0, len(values), (draws, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Figure(float(values.mean()), float(low), float(high))
+    means = np.empty((draws, values.shape[1]))
+    step = max(1, _DRAWN_AT_ONCE // clips)
+    for start in range(0, draws, step):
+        rows = min(step, draws - start)
+        drawn = rng.integers(0, clips, (rows, clips)) + np.arange(rows)[:, None] * clips
+        times = np.bincount(drawn.ravel(), minlength=rows * clips).reshape(rows, clips)
+        means[start : start + rows] = times @ values / clips
+    return means
 
 
-def cider(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-    """CIDEr of each clip (Vedantam et al. 2015), document frequencies from these references."""
+def interval(value: float, drawn: Values) -> Figure:
+    """A value with the 2.5% and 97.5% quantiles of its resamples [draws]."""
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Figure(float(value), float(low), float(high))
+
+
+def bootstrap(values: Values, seed: int = 0, draws: int = 10_000) -> Figure:
+    """Mean of a value a clip [clips], with its percentile interval (Efron 1979) over clips.
+
+    The same seed and number of clips draw the same clips.
+    """
+    return interval(float(values.mean()), resampled_means(values[:, None], seed, draws)[:, 0])
+
+
+def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> Values:
+    """CIDEr-D of each clip (Vedantam et al. 2015), 0 to 10: [clips].
+
+    Document frequencies come from these references, so values of different sets of clips do not compare, and those
+    of a handful of clips say little: one clip alone always gets 0.
+    """
     from pycocoevalcap.cider.cider import Cider
 
-    truth, said = _tokenised(predictions, references)
-    return np.asarray(Cider().compute_score(truth, said)[1], dtype=np.float64)
+    return np.asarray(Cider().compute_score(*_by_clip(references, said))[1], dtype=np.float64)
 
 
-def rouge_l(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-    """ROUGE-L of each clip (Lin 2004)."""
+def rouge_l(said: Sequence[str], references: Sequence[Sequence[str]]) -> Values:
+    """ROUGE-L of each clip (Lin 2004), 0 to 1: [clips]."""
     from pycocoevalcap.rouge.rouge import Rouge
 
-    truth, said = _tokenised(predictions, references)
-    return np.asarray(Rouge().compute_score(truth, said)[1], dtype=np.float64)
+    return np.asarray(Rouge().compute_score(*_by_clip(references, said))[1], dtype=np.float64)
 
 
-def bleu4(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Corpus BLEU-4 (Papineni et al. 2002)."""
-    from pycocoevalcap.bleu.bleu import Bleu
+def bleu(said: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[Values, list[Figure]]:
+    """BLEU-1 to BLEU-4 (Papineni et al. 2002), 0 to 1.
 
-    truth, said = _tokenised(predictions, references)
-    return float(Bleu(4).compute_score(truth, said, verbose=0)[0][3])
+    Returns:
+        The value of each caption alone [clips, 4], and the four values of all captions as one corpus. Their
+        intervals resample the counts that corpus BLEU sums over clips.
+    """
+    from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 
-
-def tokenizer_name() -> str:
-    """Which tokenizer the metrics use here: the Penn Treebank one needs Java."""
-    return "ptb" if shutil.which("java") else "words"
-
-
-def _tokenised(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[Captions, Captions]:
-    truth: dict[str, list[str]] = {str(i): list(texts) for i, texts in enumerate(references)}
-    said: dict[str, list[str]] = {str(i): [text] for i, text in enumerate(predictions)}
-    if tokenizer_name() == "words":
-        return _words(truth), _words(said)
-    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
-
-    tokenizer = PTBTokenizer()
-    return _ptb(tokenizer, truth), _ptb(tokenizer, said)
-
-
-def _ptb(tokenizer: object, captions: Captions) -> Captions:
-    wrapped = {key: [{"caption": text} for text in texts] for key, texts in captions.items()}
-    result: Captions = tokenizer.tokenize(wrapped)  # type: ignore[attr-defined]
-    return result
+    scorer = BleuScorer(n=4)
+    for caption, texts in zip(said, references, strict=True):
+        scorer += (caption, list(texts))
+    corpus, sentences = scorer.compute_score(option="closest", verbose=0)
+    counts = np.array(
+        [
+            [*counted["correct"], *counted["guess"], length, min((abs(n - length), n) for n in counted["reflen"])[1]]
+            for counted in scorer.ctest
+            for length in [counted["testlen"]]
+        ],
+        dtype=np.float64,
+    )
+    drawn = corpus_bleu(resampled_means(counts) * len(counts))
+    figures = [interval(value, drawn[:, order]) for order, value in enumerate(corpus)]
+    return np.array(sentences, dtype=np.float64).T, figures
 
 
-def _words(captions: Captions) -> Captions:
-    return {key: [" ".join(_WORD.findall(text.lower())) for text in texts] for key, texts in captions.items()}
+def corpus_bleu(counts: Values) -> Values:
+    """BLEU-1 to BLEU-4 [..., 4] from counts summed over clips [..., 10] (Papineni et al. 2002).
+
+    The counts are the n-grams found in a reference (4), the n-grams said (4), the words said and the words of the
+    reference closest in length. The guards against division by zero are those of pycocoevalcap.
+    """
+    found, guessed, length, closest = counts[..., :4], counts[..., 4:8], counts[..., 8], counts[..., 9]
+    logs = np.log((found + 1e-15) / (guessed + 1e-9))
+    precision = np.exp(np.cumsum(logs, axis=-1) / np.arange(1, 5))
+    ratio = (length + 1e-15) / (closest + 1e-9)
+    brevity = np.exp(np.minimum(0.0, 1.0 - 1.0 / ratio))
+    return np.asarray(precision * brevity[..., None], dtype=np.float64)
+
+
+def java_metric(name: str, said: Sequence[str], references: Sequence[Sequence[str]], seconds: float) -> Values:
+    """`meteor` (Denkowski and Lavie 2014) or `spice` (Anderson et al. 2016) of each clip: [clips].
+
+    Raises:
+        JavaFailed: no answer within `seconds`, or an error of the Java program.
+    """
+    truth, captions = _by_clip(references, said)
+    return np.asarray(ask_java(name, {"truth": truth, "said": captions}, seconds), dtype=np.float64)
+
+
+def distinct(said: Sequence[str], order: int) -> Figure:
+    """Distinct n-grams over n-grams of all captions together (Li et al. 2016), n = `order`.
+
+    A clip drawn twice adds no new n-gram, so a plain bootstrap would lie below the value. The clips resampled here
+    carry their jackknife influence (Efron and Stein 1981): what the value changes when a clip is left out.
+    """
+    clips = len(said)
+    words = [text.split() for text in said]
+    grams = [[tuple(row[i : i + order]) for i in range(len(row) - order + 1)] for row in words]
+    holders: dict[tuple[str, ...], int] = {}
+    for row in grams:
+        for gram in set(row):
+            holders[gram] = holders.get(gram, 0) + 1
+    sizes = np.array([len(row) for row in grams], dtype=np.float64)
+    own = np.array([sum(holders[gram] == 1 for gram in set(row)) for row in grams], dtype=np.float64)
+    value = len(holders) / max(sizes.sum(), 1.0)
+    without = (len(holders) - own) / np.maximum(sizes.sum() - sizes, 1.0)
+    figure = bootstrap(value + (clips - 1) * (without.mean() - without))
+    return Figure(value, max(0.0, figure.low), min(1.0, figure.high))
+
+
+def _by_clip(references: Sequence[Sequence[str]], said: Sequence[str]) -> tuple[dict[str, list[str]], ...]:
+    # SPICE sorts the keys as text: zeros in front keep the clips in order.
+    keys = [f"{clip:08d}" for clip in range(len(said))]
+    truth = {key: list(texts) for key, texts in zip(keys, references, strict=True)}
+    return truth, {key: [text] for key, text in zip(keys, said, strict=True)}

@@ -25,6 +25,8 @@ from models.prompt import PromptTemplate
 logger = logging.getLogger(__name__)
 
 EMBEDDED = "embedded"
+PROJECTOR = "projector.safetensors"
+ADAPTER = "adapter"
 
 
 class BundleError(RuntimeError):
@@ -143,7 +145,7 @@ def load_bundle(source: str = EMBEDDED, device: str = "auto", cache: Path | None
     folder = bundle_folder(source)
     config = read_config(folder)
     plan = choose_device(device)
-    clap = _load_clap(config.clap, folder, plan.device)
+    clap = load_clap(config.clap, folder, plan.device)
     decoder = load_decoder(folder, config, clap.embedding_dim, plan.device, cache)
     tau = config.projection.temperature or clap.temperature
     return LoadedBundle(
@@ -161,9 +163,9 @@ def load_decoder(
 ) -> LlmDecoder:
     """LLM with the bundle's adapter merged in, and its projector; int8, if the bundle says so, on CPU only."""
     llm = load_source(config.llm.source, cache)
-    merge_adapter(llm, folder / "adapter")
+    merge_adapter(llm, folder / ADAPTER)
     try:
-        projector = Projector.load(folder / "projector.safetensors", embedding_dim, llm.hidden_size)
+        projector = Projector.load(folder / PROJECTOR, embedding_dim, llm.hidden_size)
     except (OSError, ValueError) as error:
         raise BundleError(f"the projector of {folder} cannot be used: {error}") from error
     llm.model.to(device)
@@ -188,7 +190,8 @@ def load_source(source: str, cache: Path | None = None) -> Llm:
     return load_converted(path, cache or default_cache()) if path.suffix == ".gguf" else load_llm(path)
 
 
-def _load_clap(section: ClapSection, folder: Path, device: torch.device) -> Clap:
+def load_clap(section: ClapSection, folder: Path, device: torch.device) -> Clap:
+    """The CLAP of a bundle in `folder`. Raises `MissingWeights` or what its backend raises for wrong weights."""
     from models.clap.embedded import EmbeddedClap
 
     return EmbeddedClap.load(folder / section.source, device)

@@ -17,6 +17,7 @@ from datastores.base import DomainStore, DomainVersion, FingerprintMismatch, Nei
 from datastores.registration import Registered, register
 from models.conditioning import Conditioning
 from models.decoder import Generated, GenerationOptions
+from models.directions import mean_direction
 from models.prompt import Prompt
 from models.reranking import candidates, rerank
 from service.audio import Recording
@@ -131,7 +132,7 @@ class Captioner:
         windows = recording.windows(self.bundle.clap.window_seconds)
         with watch.stage("embed_audio"):
             heard = await self.embed_audio(windows)
-        clip = _mean_direction(heard)
+        clip = mean_direction(heard)
         split = options.by_window and len(windows) > 1
         queries = np.concatenate([clip[None], heard]) if split else clip[None]
         limit = max(self.bundle.retrieval.neighbours, options.similar_captions, 1)
@@ -208,13 +209,6 @@ class Captioner:
 
     async def _run(self, executor: Executor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(executor, work)
-
-
-def _mean_direction(vectors: FloatArray) -> FloatArray:
-    mean = vectors.mean(axis=0, dtype=np.float64)
-    norm = float(np.linalg.norm(mean))
-    # Windows that point opposite ways leave no direction in between; the first one is then as good as any.
-    return vectors[0] if norm < 1e-6 else np.asarray(mean / norm, dtype=np.float32)
 
 
 def _segments(windows: Sequence[FloatArray], recording: Recording, written: Sequence[Generated]) -> tuple[Segment, ...]:

@@ -13,6 +13,9 @@ import typer
 import uvicorn
 
 from service.app import create_app
+from service.cli_errors import CommandError
+from service.cli_evaluate import evaluate
+from service.cli_train import train
 from service.loading import DEFAULT_LOADERS
 from service.runtime import Loaders
 from service.schemas import ResponseFormat
@@ -30,10 +33,6 @@ _MEDIA_TYPES = {
     ".jsonl": "application/x-ndjson",
 }
 _MEDIA_TYPES |= {".csv": "text/csv", ".txt": "text/plain"}
-
-
-class CommandError(Exception):
-    """Ends the command with one line on stderr and exit code 1."""
 
 
 @app.command()
@@ -145,6 +144,10 @@ def remove_domain(name: Name, url: Url = None) -> None:
     """Remove a domain with all its versions."""
     with _client(url) as client:
         _checked(client.delete(f"/domains/{name}"))
+
+
+app.command()(train)
+app.command()(evaluate)
 
 
 @app.command()

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from datastores.base import Statistics
 from models.clap.base import Clap, FloatArray
 from models.decoder import Decoder, Generated, GenerationOptions
+from models.projection import Moments
 from models.prompt import Prompt
 
 
@@ -29,6 +29,9 @@ class FakeClap:
                 vectors[row] += np.random.default_rng(int.from_bytes(digest[:8], "big")).normal(size=self.embedding_dim)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.maximum(norms, 1e-9), dtype=np.float32)
+
+    def reads_whole(self, texts: Sequence[str]) -> list[bool]:
+        return [len(text.split()) <= 40 for text in texts]
 
     def embed_audio(self, windows: Sequence[FloatArray]) -> FloatArray:
         return self.embed_text([f"tone {self._loudest(samples)}" for samples in windows])
@@ -55,7 +58,7 @@ class FakeProjection:
 
     temperature = 0.05
 
-    def project(self, query: FloatArray, vectors: FloatArray, scores: FloatArray, statistics: Statistics) -> FloatArray:
+    def project(self, query: FloatArray, vectors: FloatArray, scores: FloatArray, moments: Moments, /) -> FloatArray:
         return query
 
 

@@ -1,90 +1,157 @@
-"""Batches of training examples, and the loss on their captions' tokens."""
+"""Batches of training examples, and the loss on their captions' tokens.
 
+The captions of one example follow each other in one row behind the prompt they share: `part` is 0 for what stands
+before the audio tokens and 1, 2, ... for audio tokens and caption, a token sees the shared part and its own, and
+positions go on from the shared part in each. So every caption is computed as if it stood there alone, and the
+prompt once.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.llm import Llm
 from models.projector import Projector
 from models.prompt import Prompt, PromptTemplate, encode_prompt
-from training.examples import ExampleSource
+from training.examples import Example, ExampleSource
 
-TEMPLATE = PromptTemplate(
-    text="Similar captions:\n{similar}\nAudio: {audio}\nCaption:",
-    similar_item="- {caption}",
-    separator="\n",
-    none="- none",
-)
+IGNORED = -100
+"""Label of a token that is not asked for."""
+
+_POOL = 8
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Right-padded token ids with -100 labels outside the captions; audio tokens stand as zeros at `audio`."""
+    """Token ids [n, length], padded on the right, and what each token is.
+
+    Attributes:
+        part: which part of its row a token belongs to, -1 for padding.
+        positions: a token's distance from the start of the text as its target sees it.
+        labels: the token itself where a caption's token is to be written, else `IGNORED`.
+        audio: rows and columns of the audio tokens [targets, tokens, 2]; zeros stand in `ids` there.
+        vectors: what the projector makes them from [targets, d].
+    """
 
     ids: Tensor
-    mask: Tensor
+    part: Tensor
+    positions: Tensor
     labels: Tensor
     audio: Tensor
     vectors: Tensor
 
+    def mask(self) -> Tensor:
+        """Which token sees which: bool [n, 1, length, length]."""
+        length = self.ids.shape[1]
+        seen = (self.part[:, None, :] == 0) | (self.part[:, None, :] == self.part[:, :, None])
+        causal = torch.ones(length, length, dtype=torch.bool, device=self.ids.device).tril()
+        return (seen & causal)[:, None]
 
-def encode(llm: Llm, template: PromptTemplate, prompt: Prompt, caption: str, tokens: int) -> tuple[list[int], int, int]:
-    """Token ids of one example, the position of its first audio token and of its first caption token."""
-    head, middle = encode_prompt(llm, template, prompt)
-    target = [*llm.tokenize(" " + caption), llm.end_token]
-    ids = head + [0] * tokens + middle + target
-    return ids, len(head), len(ids) - len(target)
+    def tokens(self) -> int:
+        """How many tokens are to be written."""
+        return int((self.labels != IGNORED).sum())
 
-
-def collate(llm: Llm, examples: list[tuple[Prompt, str]], tokens: int) -> Batch:
-    """Examples to one batch."""
-    encoded = [encode(llm, TEMPLATE, prompt, caption, tokens) for prompt, caption in examples]
-    width = max(len(ids) for ids, _, _ in encoded)
-    ids = torch.zeros(len(encoded), width, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    labels = torch.full_like(ids, -100)
-    audio = torch.zeros(len(encoded), tokens, dtype=torch.long)
-    for row, (tokens_of_row, at, target) in enumerate(encoded):
-        length = len(tokens_of_row)
-        ids[row, :length] = torch.tensor(tokens_of_row)
-        mask[row, :length] = 1
-        labels[row, target:length] = ids[row, target:length]
-        audio[row] = torch.arange(at, at + tokens)
-    vectors = torch.from_numpy(np.stack([prompt.vector for prompt, _ in examples]))
-    return Batch(ids, mask, labels, audio, vectors)
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on another device."""
+        return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
 
-def caption_loss(model: Any, projector: Projector, batch: Batch) -> Tensor:
-    """Mean cross-entropy over the captions' tokens; logits exist only where there is a label."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    embeds = base.get_input_embeddings()(batch.ids).clone()
-    rows = torch.arange(len(batch.ids)).unsqueeze(1)
-    embeds[rows, batch.audio] = projector(batch.vectors).to(embeds.dtype)
-    hidden = base.model(inputs_embeds=embeds, attention_mask=batch.mask, use_cache=False).last_hidden_state
-    wanted = batch.labels[:, 1:] != -100
-    logits = base.lm_head(hidden[:, :-1][wanted])
-    return torch.nn.functional.cross_entropy(logits.float(), batch.labels[:, 1:][wanted])
-
-
-def draw_batches(llm: Llm, source: ExampleSource, size: int, tokens: int, seed: int, index: int) -> list[Batch]:
-    """Eight batches of about equal length inside, the same for the same seed and index."""
-    rng = np.random.default_rng([seed, index])
-    examples = sorted(
-        (source.draw(rng) for _ in range(8 * size)),
-        key=lambda e: len(e[1]) + sum(map(len, e[0].similar_captions)),
+def collate(llm: Llm, template: PromptTemplate, examples: Sequence[Example], tokens: int) -> Batch:
+    """Examples to one batch; `tokens` is the projector's number of audio tokens."""
+    rows = [_Row(llm, template, example, tokens) for example in examples]
+    width = max(len(row.ids) for row in rows)
+    audio = torch.tensor([[[index, at] for at in span] for index, row in enumerate(rows) for span in row.audio])
+    vectors = np.stack([example.vector for example in examples for _ in example.captions])
+    return Batch(
+        ids=_padded([row.ids for row in rows], width, 0),
+        part=_padded([row.part for row in rows], width, -1),
+        positions=_padded([row.positions for row in rows], width, 0),
+        labels=_padded([row.labels for row in rows], width, IGNORED),
+        audio=audio,
+        vectors=torch.from_numpy(vectors),
     )
-    batches = [examples[i : i + size] for i in range(0, len(examples), size)]
-    return [collate(llm, batches[i], tokens) for i in rng.permutation(len(batches))]
 
 
-@torch.inference_mode()
-def validation_loss(model: Any, projector: Projector, batches: list[Batch]) -> float:
-    """Loss on held-out captions."""
-    training = model.training
-    model.eval()
-    losses = [float(caption_loss(model, projector, batch)) for batch in batches]
-    model.train(training)
-    return float(np.mean(losses))
+class _Row:
+    """One example written out."""
+
+    def __init__(self, llm: Llm, template: PromptTemplate, example: Example, tokens: int) -> None:
+        self.ids: list[int] = []
+        self.part: list[int] = []
+        self.positions: list[int] = []
+        self.labels: list[int] = []
+        self.audio: list[range] = []
+        before, after = encode_prompt(llm, template, Prompt(example.vector, example.similar_captions))
+        start = len(before)
+        self._add(before, 0, 0)
+        for part, target in enumerate(example.captions, start=1):
+            self.audio.append(range(len(self.ids), len(self.ids) + tokens))
+            caption = [*llm.tokenize(" " + target), llm.end_token]
+            self._add([0] * tokens + after, part, start)
+            self._add(caption, part, start + tokens + len(after), labelled=True)
+
+    def _add(self, ids: list[int], part: int, start: int, labelled: bool = False) -> None:
+        self.ids += ids
+        self.part += [part] * len(ids)
+        self.positions += range(start, start + len(ids))
+        self.labels += ids if labelled else [IGNORED] * len(ids)
+
+
+def _padded(rows: Sequence[list[int]], width: int, fill: int) -> Tensor:
+    return torch.tensor([row + [fill] * (width - len(row)) for row in rows])
+
+
+class CaptionLoss(nn.Module):
+    """Mean cross-entropy over the captions' tokens, as one module for accelerate to wrap."""
+
+    def __init__(self, llm: Any, projector: Projector) -> None:
+        """Args: a causal model, with or without PEFT's adapter."""
+        super().__init__()
+        self.llm = llm
+        self.projector = projector
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Loss, float32 []. Logits exist only where there is a label: the vocabulary is the largest layer."""
+        base = self.llm.get_base_model() if hasattr(self.llm, "get_base_model") else self.llm
+        embeds = base.get_input_embeddings()(batch.ids).clone()
+        embeds[batch.audio[..., 0], batch.audio[..., 1]] = self.projector(batch.vectors).to(embeds.dtype)
+        hidden = base.model(
+            inputs_embeds=embeds, attention_mask=batch.mask(), position_ids=batch.positions, use_cache=False
+        ).last_hidden_state
+        wanted = batch.labels[:, 1:] != IGNORED
+        logits = base.lm_head(hidden[:, :-1][wanted])
+        return nn.functional.cross_entropy(logits.float(), batch.labels[:, 1:][wanted])
+
+
+class BatchSource:
+    """Batches of about equal length inside, each a function of the seed and its number alone."""
+
+    def __init__(
+        self, llm: Llm, template: PromptTemplate, examples: ExampleSource, size: int, tokens: int, seed: int
+    ) -> None:
+        self._llm = llm
+        self._template = template
+        self._examples = examples
+        self._size = size
+        self._tokens = tokens
+        self._seed = seed
+        self._pool: tuple[int, list[Batch]] = (-1, [])
+
+    def __getitem__(self, number: int) -> Batch:
+        index, place = divmod(number, _POOL)
+        if self._pool[0] != index:
+            self._pool = (index, self._draw(index))
+        return self._pool[1][place]
+
+    def _draw(self, index: int) -> list[Batch]:
+        rng = np.random.default_rng([self._seed, index])
+        examples = sorted((self._examples.draw(rng) for _ in range(_POOL * self._size)), key=len)
+        order = rng.permutation(_POOL)
+        return [
+            collate(self._llm, self._template, examples[i * self._size : (i + 1) * self._size], self._tokens)
+            for i in order
+        ]

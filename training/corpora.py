@@ -1,78 +1,93 @@
-"""The text the decoder is trained on: caption files, cleaned of what a caption should not teach."""
+"""The text a decoder is trained on: captions of a corpus, their embeddings, and which of them are kept back."""
 
-import csv
-import gzip
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from training.composed import composed_captions
+import numpy as np
+from numpy.typing import NDArray
 
-SHIPPABLE = (
-    "mecat_sound",
-    "mecat_speech_sound",
-    "mecat_speech_music_sound",
-    "mecat_music_sound",
-    "mecat_music",
-    "wavtext5k",
-)
-"""Caption files whose licences allow shipping what is trained on them (CC BY 3.0, MIT)."""
+from datastores.corpus import CorpusLimits, read_corpus
+from models.clap.base import Clap
 
-COMPOSED = "composed"
+FloatArray = NDArray[np.float32]
 
-# Remarks on the recording rather than on the sound, requests to the collector, and file names.
-_NOT_HEARD = re.compile(
-    r"artifact|distort|quality|fidelity|interference|recording|recorded|requested|download|sound ?effect|"
-    r"background noise|degrad|technical|environmental noise|noisy|reverb|\bmp3\b|\bwav\b|_|http|@|free\b|you\b|our\b",
-    re.IGNORECASE,
-)
-_REMARK_TAIL = re.compile(
-    r"\s*,?\s+(?:with|amid|amidst|featuring|marred by|accompanied by|in|and|under|over|alongside)\s+"
-    r"(?:(?!\b(?:with|amid|amidst|featuring|marred|accompanied|in|and|under|over|alongside)\b).)*$",
-    re.IGNORECASE,
-)
-_MAX_WORDS = 24
-_MIN_WORDS = 3
+_EMBEDDED_AT_ONCE = 512
+_LARGEST_HELD_OUT_SHARE = 8
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Distinct captions of one manner of speaking, and how often it is drawn relative to its size."""
+    """Distinct captions of one manner of speaking.
+
+    Attributes:
+        name: for the log and the card.
+        captions: in the order of the file.
+        weight: how often a caption is drawn, relative to one of a corpus of weight 1.
+        cut: captions left out because the CLAP reads only their beginning.
+    """
 
     name: str
     captions: tuple[str, ...]
-    weight: float
+    weight: float = 1.0
+    cut: int = 0
+
+    def digest(self) -> str:
+        """Names the captions and their order."""
+        digest = hashlib.blake2b(digest_size=12)
+        for caption in self.captions:
+            digest.update(caption.encode() + b"\n")
+        return digest.hexdigest()
 
 
-def training_corpora(folder: Path, seed: int) -> list[Corpus]:
-    """The shippable corpora under `folder` (NAME.csv.gz with a `caption` column) and the composed captions.
+def load_corpus(path: Path, clap: Clap, weight: float = 1.0, limits: CorpusLimits | None = None) -> Corpus:
+    """Read a corpus file in any format a domain may have.
 
-    Natural sentences weigh more than telegraphic ones, sounds more than music.
+    A caption that the CLAP would cut is left out: the LLM would be asked for words that its vector does not hold,
+    and learn to invent.
+
+    Raises:
+        CorpusError: the file is no corpus, or no caption of it is left.
+        OSError: the file cannot be read.
     """
-    weights = {"mecat_music": 0.25, "wavtext5k": 2.5, "mecat_sound": 1.5}
-    corpora = [Corpus(name, tuple(_read(folder / f"{name}.csv.gz")), weights.get(name, 1.0)) for name in SHIPPABLE]
-    corpora.append(Corpus(COMPOSED, tuple(composed_captions(6000, seed)), 1.0))
-    return corpora
+    captions = list(read_corpus(path, limits=limits))
+    whole = [caption for caption, reads in zip(captions, clap.reads_whole(captions), strict=True) if reads]
+    name = path.name.removesuffix(".gz").rsplit(".", 1)[0]
+    return Corpus(name, tuple(whole), weight, len(captions) - len(whole))
 
 
-def _read(path: Path) -> Iterator[str]:
-    seen: set[str] = set()
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            caption = _without_remark(" ".join(row["caption"].split()))
-            words = len(caption.split())
-            key = caption.lower().rstrip(" .")
-            if _MIN_WORDS <= words <= _MAX_WORDS and key not in seen and not _NOT_HEARD.search(caption):
-                seen.add(key)
-                yield caption
+def hold_out(corpora: Sequence[Corpus], most: int, seed: int) -> tuple[list[Corpus], list[Corpus]]:
+    """Corpora to train on and, of each, at most `most` captions (an eighth, if that is fewer) to validate with."""
+    rng = np.random.default_rng(seed)
+    kept, held = [], []
+    for corpus in corpora:
+        count = min(most, len(corpus.captions) // _LARGEST_HELD_OUT_SHARE)
+        rows = set(rng.choice(len(corpus.captions), count, replace=False).tolist())
+        kept.append(replace(corpus, captions=tuple(c for i, c in enumerate(corpus.captions) if i not in rows)))
+        held.append(replace(corpus, captions=tuple(c for i, c in enumerate(corpus.captions) if i in rows)))
+    return kept, [one for one in held if one.captions]
 
 
-def _without_remark(caption: str) -> str:
-    """Cut a last phrase that remarks on the recording: "Waves break with audio artifacts." -> "Waves break."."""
-    if not _NOT_HEARD.search(caption):
-        return caption
-    tail = _REMARK_TAIL.search(caption)
-    if tail is None or not _NOT_HEARD.search(tail.group()):
-        return caption
-    return caption[: tail.start()] + ("." if caption.endswith(".") else "")
+def embed_corpus(corpus: Corpus, clap: Clap, cache: Path, progress: Callable[[int], None]) -> FloatArray:
+    """Unit text embeddings [n, d] of a corpus, kept in the folder `cache` between runs.
+
+    Args:
+        progress: called with the number of captions embedded since the last call.
+    """
+    path = cache / f"vectors-{corpus.digest()}-{clap.fingerprint}.npy"
+    if path.is_file():
+        vectors: FloatArray = np.load(path, allow_pickle=False)
+        progress(len(vectors))
+        return vectors
+    parts = []
+    for start in range(0, len(corpus.captions), _EMBEDDED_AT_ONCE):
+        some = corpus.captions[start : start + _EMBEDDED_AT_ONCE]
+        parts.append(clap.embed_text(some))
+        progress(len(some))
+    vectors = np.concatenate(parts)
+    cache.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part.npy")
+    np.save(unfinished, vectors)
+    unfinished.replace(path)
+    return vectors

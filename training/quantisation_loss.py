@@ -1,47 +1,53 @@
-"""What int8 costs: loss on held-out captions of the bundle's decoder in float32 and in int8.
+"""What int8 costs: loss of a bundle's decoder on captions, in float32 and in int8.
 
-python -m training.quantisation_loss --captions FOLDER --text-mean FILE --work runs/decoder
+    python -m training.quantisation_loss CORPUS... --bundle embedded
+
+Use captions that the bundle was not trained on.
 """
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 import typer
 
 from models.attention import use_double_attention
-from models.bundle import bundle_folder, load_source, merge_adapter, read_config
+from models.bundle import ADAPTER, PROJECTOR, bundle_folder, load_clap, load_source, merge_adapter, read_config
 from models.int8 import quantise_linears
 from models.projector import Projector
-from training.batches import draw_batches, validation_loss
-from training.corpora import training_corpora
-from training.decoder import embed_corpora, split_corpora
-from training.examples import ExampleOptions, ExampleSource
+from models.prompt import PromptTemplate
+from training.batches import CaptionLoss
+from training.corpora import embed_corpus, load_corpus
+from training.examples import ExampleOptions
+from training.similarity import choose_range
+from training.validation import mean_loss, text_validation
 
 
 def measure(
-    captions: Annotated[Path, typer.Option(help="Folder of NAME.csv.gz caption files.")],
-    text_mean: Annotated[Path, typer.Option(help="The CLAP's text mean, .npy [d].")],
-    work: Annotated[Path, typer.Option(help="Folder of the training's caches.")],
-    bundle: str = "embedded",
-    batch: int = 8,
-    seed: int = 1234,
+    corpora: Annotated[list[Path], typer.Argument(help="Corpus files.", exists=True, dir_okay=False)],
+    bundle: Annotated[str, typer.Option(help="Name or folder of a bundle.")] = "embedded",
+    seed: int = 0,
 ) -> None:
-    """Print both losses over eight batches of captions the training never saw."""
+    """Print both losses over the same 32 prompts."""
+    cpu = torch.device("cpu")
     folder = bundle_folder(bundle)
-    mean = np.load(text_mean).astype(np.float32)
-    llm = load_source(read_config(folder).llm.source)
-    merge_adapter(llm, folder / "adapter")
-    projector = Projector.load(folder / "projector.safetensors", len(mean), llm.hidden_size)
-    _, held_out = split_corpora(training_corpora(captions, seed), seed)
-    source = ExampleSource(held_out, embed_corpora(held_out, mean, work), ExampleOptions(pool=8))
-    batches = draw_batches(llm, source, batch, projector.tokens, seed=seed + 2, index=0)
-    torch.manual_seed(seed)
-    exact = validation_loss(llm.model, projector, batches)
+    config = read_config(folder)
+    clap = load_clap(config.clap, folder, cpu)
+    llm = load_source(config.llm.source)
+    merge_adapter(llm, folder / ADAPTER)
+    projector = Projector.load(folder / PROJECTOR, clap.embedding_dim, llm.hidden_size)
+    template = PromptTemplate(**config.prompt.model_dump(exclude={"template"}), text=config.prompt.template)
+    loaded = [load_corpus(path, clap) for path in corpora]
+    with tempfile.TemporaryDirectory() as cache:
+        vectors = [embed_corpus(corpus, clap, Path(cache), lambda _: None) for corpus in loaded]
+    options = ExampleOptions(choose_range(vectors, seed), drop=0.0)
+    batches = text_validation(llm, template, loaded, vectors, options, projector.tokens, seed)
+    loss = CaptionLoss(llm.model, projector)
+    exact = mean_loss(loss, batches, cpu)
     quantise_linears(llm.model)
     use_double_attention(llm.model)
-    rounded = validation_loss(llm.model, projector, batches)
+    rounded = mean_loss(loss, batches, cpu)
     typer.echo(f"loss a token: float32 {exact:.4f}, int8 {rounded:.4f} ({rounded - exact:+.4f})")
 
 

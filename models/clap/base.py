@@ -47,5 +47,8 @@ class Clap(Protocol):
             float32 [n, d], unit norm.
         """
 
+    def reads_whole(self, texts: Sequence[str]) -> list[bool]:
+        """Whether `embed_text` reads each text to its end; every CLAP has a longest text and cuts there."""
+
     def embed_text(self, texts: Sequence[str]) -> FloatArray:
         """Embed captions: n strings -> float32 [n, d], unit norm."""

@@ -66,6 +66,10 @@ class EmbeddedClap:
             vectors[row] = self._embed_window(self._checked(samples)).cpu().numpy()
         return vectors
 
+    def reads_whole(self, texts: Sequence[str]) -> list[bool]:
+        """Whether each text is within the text tower's 256 tokens."""
+        return self._text.reads_whole(texts)
+
     def embed_text(self, texts: Sequence[str]) -> FloatArray:
         """n captions -> float32 [n, 384], centred, unit norm."""
         raw = torch.from_numpy(self._text.embed(texts)).to(self._device)

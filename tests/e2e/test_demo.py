@@ -100,9 +100,7 @@ def test_an_error_answer_fails_the_demo_with_its_detail_and_stops_the_service(
     assert not listens(ports[0])
 
 
-def test_an_interrupt_stops_the_service(
-    fake_service: None, ports: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_stops_the_service(fake_service: None, ports: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         assert listens(ports[0])
         raise KeyboardInterrupt
@@ -127,9 +125,7 @@ def test_the_demo_can_keep_the_service_until_it_is_interrupted(
     assert not listens(ports[0])
 
 
-def test_the_datastore_is_the_one_that_the_environment_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_datastore_is_the_one_that_the_environment_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "import os, sys; sys.exit(os.environ['DRCAP_DATASTORE__PATH'])"
     with (
         pytest.raises(child.StartError, match=str(tmp_path / "domains")),

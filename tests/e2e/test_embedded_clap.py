@@ -33,9 +33,7 @@ def _siren(seconds: float) -> FloatArray:
 
 
 def test_a_window_has_the_same_vector_alone_and_among_others(clap: EmbeddedClap) -> None:
-    windows = [
-        _noise(seconds, seed) for seed, seconds in enumerate([0.0, 0.1, 1.0, 2.3, 2.4, 5.0, 7.7, 10.0])
-    ]
+    windows = [_noise(seconds, seed) for seed, seconds in enumerate([0.0, 0.1, 1.0, 2.3, 2.4, 5.0, 7.7, 10.0])]
     together = clap.embed_audio(windows)
     alone = np.concatenate([clap.embed_audio([window]) for window in windows])
     np.testing.assert_allclose(together, alone, atol=1e-5)
@@ -57,9 +55,7 @@ def test_gain_does_not_change_a_vector(clap: EmbeddedClap) -> None:
 
 
 def test_a_siren_is_told_from_rain_and_speech(clap: EmbeddedClap) -> None:
-    texts = clap.embed_text(
-        ["A siren wails.", "Heavy rain is falling.", "A man is speaking.", "A dog barks."]
-    )
+    texts = clap.embed_text(["A siren wails.", "Heavy rain is falling.", "A man is speaking.", "A dog barks."])
     assert int((clap.embed_audio([_siren(5.0)]) @ texts.T).argmax()) == 0
 
 

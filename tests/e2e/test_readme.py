@@ -119,9 +119,7 @@ def test_the_answer_shown_has_the_fields_of_a_real_one(url: str) -> None:
     corpus = {"captions": ["Rain falls.", "A bell rings."]}
     httpx.put(f"{url}/domains/shown", params={"wait": "true"}, json=corpus).raise_for_status()
     recording = (ROOT / "examples" / "audio" / "rain.ogg").read_bytes()
-    real = (
-        httpx.post(f"{url}/caption", params={"domain": "shown"}, content=recording).raise_for_status().json()
-    )
+    real = httpx.post(f"{url}/caption", params={"domain": "shown"}, content=recording).raise_for_status().json()
     (shown,) = (json.loads(block) for block in blocks("json"))
     assert list(shown) == list(real)
     assert list(shown["similar_captions"][0]) == list(real["similar_captions"][0])

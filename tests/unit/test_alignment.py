@@ -49,9 +49,7 @@ def test_every_head_names_as_many_categories_as_it_has_classes() -> None:
 
 
 def test_posteriors_sum_to_one_and_a_category_no_head_knows_gets_nothing() -> None:
-    by_head = {
-        head: torch.log_softmax(torch.randn(3, classes), dim=1) for head, classes in CATEGORY_HEADS.items()
-    }
+    by_head = {head: torch.log_softmax(torch.randn(3, classes), dim=1) for head, classes in CATEGORY_HEADS.items()}
     posteriors = category_posteriors(by_head)
     torch.testing.assert_close(posteriors.sum(dim=1), torch.ones(3))
     unknown = set.intersection(*(set(missing) for missing in MISSING.values()))

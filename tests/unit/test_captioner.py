@@ -6,6 +6,7 @@ import pytest
 from datastores.base import DomainVersion, FingerprintMismatch, Statistics
 from models.clap.base import FloatArray
 from models.decoder import Generated, GenerationOptions
+from models.projection import Moments
 from models.prompt import Prompt
 from service.audio import Recording
 from service.captioner import Caption, Captioner, CaptionOptions, Stopwatch
@@ -53,10 +54,10 @@ class ReversingProjection(FakeProjection):
         self.support: list[int] = []
         self.counts: list[int] = []
 
-    def project(self, query: FloatArray, vectors: FloatArray, scores: FloatArray, statistics: Statistics) -> FloatArray:
+    def project(self, query: FloatArray, vectors: FloatArray, scores: FloatArray, moments: Moments, /) -> FloatArray:
         np.testing.assert_allclose(vectors @ query, scores, atol=1e-5)
         self.support.append(len(vectors))
-        self.counts.append(statistics.count)
+        self.counts.append(moments.count)
         return -query
 
 

@@ -36,9 +36,7 @@ def corpus(body: bytes | str, media_type: str | None = None, **limits: int) -> C
         ("text/plain", "\ufeffa tram rings\nrain\n"),
     ],
 )
-def test_every_format_gives_the_same_captions_with_and_without_its_media_type(
-    media_type: str, body: str
-) -> None:
+def test_every_format_gives_the_same_captions_with_and_without_its_media_type(media_type: str, body: str) -> None:
     assert read(body, media_type) == ["a tram rings", "rain"]
 
 
@@ -54,9 +52,7 @@ def test_every_format_gives_the_same_captions_with_and_without_its_media_type(
         "a tram rings\nrain\n",
     ],
 )
-@pytest.mark.parametrize(
-    "media_type", [None, "application/octet-stream", "application/x-www-form-urlencoded"]
-)
+@pytest.mark.parametrize("media_type", [None, "application/octet-stream", "application/x-www-form-urlencoded"])
 def test_a_format_nobody_named_is_recognised(body: str, media_type: str | None) -> None:
     assert read(body, media_type) == ["a tram rings", "rain"]
 

@@ -142,9 +142,7 @@ async def test_a_damaged_domain_can_be_deleted(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_a_version_that_does_not_verify_never_serves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_version_that_does_not_verify_never_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = await registered(tmp_path)
     store = await EdgeStore.open(tmp_path)
     honest = ServedVersion.verify

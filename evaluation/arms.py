@@ -1,0 +1,138 @@
+"""Arms: the ways of captioning that are measured beside each other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datastores.base import Neighbour, Statistics
+from models.bundle import LoadedBundle
+from models.conditioning import Conditioning
+from models.decoder import GenerationOptions
+from models.prompt import Prompt
+
+NEAREST = "nearest caption"
+FULL = "projected + captions"
+SHIPPED = "full method, as shipped"
+
+_TAU_FACTORS = (0.5, 0.7, 1.4, 2.0)
+_SIMILAR = (1, 2, 4, 8, 12, 16)
+_SMALL_HEAD = 128
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of captioning.
+
+    Attributes:
+        name: what tables call it.
+        vector: what stands in the prompt, see `models.conditioning.Conditioning`; None answers with the nearest
+            caption and asks no LLM.
+        similar: how many similar captions stand in the prompt.
+        temperature: tau of the projection.
+        neighbours: captions that the projection sums one by one; None for all of the domain, which is exact.
+        tail: whether the captions beyond the neighbours are summed in closed form, or left out.
+        decode: how the text is written; None for the nearest caption.
+        rerank: let the audio vector choose among the captions a beam search ended with, as the service does.
+        note: what a reader should know of it.
+    """
+
+    name: str
+    vector: Literal["projected", "raw", "none"] | None
+    similar: int
+    temperature: float
+    neighbours: int | None
+    tail: bool = True
+    decode: GenerationOptions | None = None
+    rerank: bool = False
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.vector is None) != (self.decode is None):
+            raise ValueError(f"arm {self.name!r}: the nearest caption is not decoded, everything else is")
+
+    def prompt(
+        self, bundle: LoadedBundle, query: FloatArray, near: Sequence[Neighbour], statistics: Statistics
+    ) -> Prompt:
+        """The prompt of one sound, made by what the service makes it with.
+
+        Args:
+            bundle: whose projection is used, at this arm's temperature.
+            query: unit vector [d] of the sound.
+            near: its neighbours, best first; all captions of the domain where `neighbours` is None.
+            statistics: of the whole domain.
+        """
+        if self.vector is None:
+            raise ValueError(f"arm {self.name!r} has no prompt")
+        head = len(near) if self.neighbours is None else min(self.neighbours, len(near))
+        projection = replace(bundle.projection, temperature=self.temperature)
+        # Moments that count no more than the head leave nothing for the tail.
+        moments = statistics if self.tail else replace(statistics, count=head)
+        return Conditioning(projection, head, self.vector).prompt(query, near, moments, self.similar)
+
+
+def nearest_arm(bundle: LoadedBundle) -> Arm:
+    """The nearest caption of the domain as the answer."""
+    return Arm(NEAREST, None, 1, bundle.projection.temperature, bundle.retrieval.neighbours)
+
+
+def shipped_arm(bundle: LoadedBundle, beams: int | None = None) -> Arm:
+    """What the service does with the bundle; `beams` instead of the bundle's, as a request can ask for."""
+    decode = bundle.generation if beams is None else _with_beams(bundle, beams)
+    return replace(_full_arm(bundle, decode), name=SHIPPED, rerank=True, note=_writes(decode))
+
+
+def ablation_arms(bundle: LoadedBundle, beams: int = 1) -> list[Arm]:
+    """The arms of the ablation; `FULL` is their baseline.
+
+    All but `SHIPPED` decode with `beams` and without reranking, so that nothing but the prompt tells them apart.
+    """
+    full = _full_arm(bundle, _with_beams(bundle, beams))
+    return [
+        nearest_arm(bundle),
+        replace(full, name="captions only", vector="none", note="the vector is zeros"),
+        replace(full, name="vector only", similar=0, note="projected"),
+        replace(full, name="raw vector only", similar=0, vector="raw"),
+        replace(full, name="raw + captions", vector="raw"),
+        full,
+        *(
+            replace(full, name=f"tau x {factor:g}", temperature=tau, note=f"tau {tau:.4g}")
+            for factor in _TAU_FACTORS
+            for tau in (full.temperature * factor,)
+        ),
+        *(replace(full, name=f"k = {similar}", similar=similar) for similar in _SIMILAR if similar != full.similar),
+        *_projections(full, bundle.retrieval.neighbours),
+        shipped_arm(bundle),
+    ]
+
+
+def _projections(full: Arm, neighbours: int) -> list[Arm]:
+    arms = [replace(full, name="exact projection", neighbours=None, note="over all captions of the domain")]
+    if neighbours != _SMALL_HEAD:
+        arms.append(replace(full, name=f"top-{_SMALL_HEAD}", neighbours=_SMALL_HEAD))
+    arms += [
+        replace(full, name=f"top-{head} without tail", neighbours=head, tail=False)
+        for head in sorted({_SMALL_HEAD, neighbours})
+    ]
+    return arms
+
+
+def _full_arm(bundle: LoadedBundle, decode: GenerationOptions) -> Arm:
+    retrieval, tau = bundle.retrieval, bundle.projection.temperature
+    note = f"k {retrieval.k}, tau {tau:.4g}, top-{retrieval.neighbours} with tail, {_writes(decode)}"
+    return Arm(FULL, "projected", retrieval.k, tau, retrieval.neighbours, decode=decode, note=note)
+
+
+def _with_beams(bundle: LoadedBundle, beams: int) -> GenerationOptions:
+    # Sampling excludes beams, and one draw is no measure of a prompt.
+    return replace(bundle.generation, num_beams=beams, temperature=0.0)
+
+
+def _writes(decode: GenerationOptions) -> str:
+    if decode.temperature > 0:
+        return f"sampled at temperature {decode.temperature:g}"
+    return "greedy" if decode.num_beams == 1 else f"{decode.num_beams} beams"

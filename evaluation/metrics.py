@@ -1,0 +1,213 @@
+"""What the captions of one system are worth on clips with references: values a clip, and means with intervals."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation import scores
+from evaluation.alignment_measures import Figure
+from evaluation.java import JavaFailed, java_found, spice_missing
+from evaluation.tokens import Tokenizer
+
+logger = logging.getLogger(__name__)
+
+EmbedText = Callable[[Sequence[str]], NDArray[np.float32]]
+"""n texts -> unit vectors [n, d]."""
+
+_TEXTS_AT_ONCE = 256
+_CLOSING = " .!?,;:"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one system said of one clip.
+
+    Attributes:
+        caption: its caption; may be empty.
+        retrieved: the captions that stood in the prompt, or would have, best first.
+    """
+
+    caption: str
+    retrieved: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The measures of one system on one list of clips. Higher is better, save for `words` and `verbatim`.
+
+    Attributes:
+        per_clip: name -> value of each clip [clips]. BLEU is that of the single caption here.
+        overall: name -> mean over clips with its 95% bootstrap interval over clips. BLEU and distinct-n are those of
+            all captions together and not means.
+        left_out: name of a metric that could not run -> why.
+        tokenizer: how captions were cut into words, ``ptb`` or ``words``; "" where nobody said.
+    """
+
+    per_clip: dict[str, NDArray[np.float64]]
+    overall: dict[str, Figure]
+    left_out: dict[str, str] = field(default_factory=dict)
+    tokenizer: str = ""
+
+
+class References:
+    """The references of a list of clips, tokenised and embedded once for all systems measured on them.
+
+    Attributes:
+        tokenizer: cuts these references, and the captions compared with them.
+        tokens: the tokenised references of each clip, without those that have no word.
+    """
+
+    def __init__(
+        self, texts: Sequence[Sequence[str]], *, java: bool | None = None, java_seconds: float = 300.0
+    ) -> None:
+        """Tokenise the references of each clip.
+
+        Args:
+            texts: at least one reference a clip.
+            java: True insists on the tokenizer in Java, False does without, None looks whether there is Java.
+            java_seconds: bound of one run of Java.
+
+        Raises:
+            ValueError: no clips, or a clip none of whose references has a word.
+            JavaFailed: the tokenizer in Java took too long, or failed where `java` insists on it.
+        """
+        if not texts:
+            raise ValueError("there are no clips to measure on")
+        self._texts = [tuple(of_clip) for of_clip in texts]
+        self._java = java
+        self._vectors: tuple[EmbedText, NDArray[np.float64]] | None = None
+        self.java_seconds = java_seconds
+        self.tokenizer = Tokenizer.pick(java, java_seconds)
+        tokens = iter(self.tokenizer([text for of_clip in self._texts for text in of_clip]))
+        self.tokens = [[words for _ in of_clip if (words := next(tokens))] for of_clip in self._texts]
+        wordless = [clip for clip, of_clip in enumerate(self.tokens) if not of_clip]
+        if wordless:
+            raise ValueError(f"no reference of clip {wordless[0]} has a word: {self._texts[wordless[0]]!r}")
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def wants_java(self, java: bool | None) -> bool:
+        """Whether metrics in Java are asked for: by `java`, else as the references were, else where Java is found."""
+        wanted = self._java if java is None else java
+        return java_found() if wanted is None else wanted
+
+    def mean_vectors(self, embed_text: EmbedText) -> NDArray[np.float64]:
+        """Mean of the text vectors of each clip's references [clips, d]; embedded again only for another function."""
+        # Equality, since a bound method is a new object each time it is named.
+        if self._vectors is None or self._vectors[0] != embed_text:
+            vectors = _embed([text for of_clip in self._texts for text in of_clip], embed_text)
+            starts = np.cumsum([0, *(len(of_clip) for of_clip in self._texts[:-1])])
+            sums = np.add.reduceat(vectors, starts, axis=0)
+            self._vectors = (embed_text, sums / np.array([[len(of_clip)] for of_clip in self._texts]))
+        return self._vectors[1]
+
+
+def measure(
+    said: Sequence[Said],
+    references: Sequence[Sequence[str]] | References,
+    heard: NDArray[np.float32] | None,
+    embed_text: EmbedText,
+    *,
+    java: bool | None = None,
+) -> Measures:
+    """Every metric of what one system said.
+
+    `cider`, `bleu1` to `bleu4`, `rouge_l`, `meteor` and `spice` are those of pycocoevalcap; the last two need Java and
+    are left out, with the reason, where they do not run. `sentence_similarity` is the mean cosine of the caption's
+    text vector to those of its references, `clap_score` its cosine to what was heard. `words` counts words,
+    `verbatim` is 1 for a caption that repeats a retrieved one but for case, spaces and closing punctuation, and
+    `distinct1` and `distinct2` are distinct n-grams over n-grams.
+
+    Args:
+        said: one entry a clip.
+        references: at least one a clip. Pass `References` to tokenise and embed them once for several systems; the
+            document frequencies of CIDEr are those of these references.
+        heard: unit audio vectors of the clips [clips, d], or None to leave `clap_score` out.
+        embed_text: text tower of the same space.
+        java: whether to run METEOR and SPICE; None: as `references` were made, by default where Java is found.
+
+    Raises:
+        MetricsMissing: pycocoevalcap is not installed.
+        ValueError: lengths differ, or a clip has no reference with a word.
+        JavaFailed: the tokenizer in Java failed or took too long.
+    """
+    scores.require_metrics()
+    truth = references if isinstance(references, References) else References(references, java=java)
+    if len(said) != len(truth) or (heard is not None and len(heard) != len(truth)):
+        heard_clips = "" if heard is None else f", {len(heard)} audio vectors"
+        raise ValueError(f"{len(said)} captions{heard_clips} for the references of {len(truth)} clips")
+    captions = [one.caption for one in said]
+    tokens = truth.tokenizer(captions)
+    sentence_bleu, corpus_bleu = scores.bleu(tokens, truth.tokens)
+    per_clip = {"cider": scores.cider(tokens, truth.tokens)}
+    per_clip |= {f"bleu{order}": sentence_bleu[:, order - 1] for order in range(1, 5)}
+    per_clip["rouge_l"] = scores.rouge_l(tokens, truth.tokens)
+    in_java, left_out = _in_java(tokens, truth, java)
+    per_clip |= in_java
+    vectors = _embed(captions, embed_text)
+    per_clip["sentence_similarity"] = (vectors * truth.mean_vectors(embed_text)).sum(axis=1)
+    if heard is not None:
+        per_clip["clap_score"] = (vectors * heard).sum(axis=1)
+    per_clip["words"] = np.array([len(text.split()) for text in captions], dtype=np.float64)
+    per_clip["verbatim"] = np.array([float(_is_verbatim(one)) for one in said])
+    drawn = scores.resampled_means(np.stack(list(per_clip.values()), axis=1))
+    overall = {
+        name: scores.interval(float(values.mean()), drawn[:, column])
+        for column, (name, values) in enumerate(per_clip.items())
+    }
+    overall |= {f"bleu{order}": figure for order, figure in enumerate(corpus_bleu, start=1)}
+    overall |= {f"distinct{order}": scores.distinct(tokens, order) for order in (1, 2)}
+    return Measures(per_clip, overall, left_out, truth.tokenizer.name)
+
+
+def compare(one: Measures, other: Measures, name: str) -> Figure:
+    """Mean difference one - other of a metric with its 95% interval, the same clips drawn for both.
+
+    BLEU is compared by the values of single captions.
+
+    Raises:
+        ValueError: a side has no value a clip of that metric, or they were measured on unlike numbers of clips.
+    """
+    for side in (one, other):
+        if name not in side.per_clip:
+            raise ValueError(f"{name!r} has no value a clip on both sides; there are {', '.join(side.per_clip)}")
+    if len(one.per_clip[name]) != len(other.per_clip[name]):
+        raise ValueError(f"{len(one.per_clip[name])} clips cannot be paired with {len(other.per_clip[name])}")
+    return scores.bootstrap(one.per_clip[name] - other.per_clip[name])
+
+
+def _in_java(
+    tokens: list[str], truth: References, java: bool | None
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, str]]:
+    if not truth.wants_java(java):
+        reason = "not asked for" if java_found() else "there is no Java"
+        return {}, {"meteor": reason, "spice": reason}
+    values: dict[str, NDArray[np.float64]] = {}
+    missing = spice_missing()
+    left_out = {} if missing is None else {"spice": missing}
+    for name in ("meteor", "spice"):
+        if name in left_out:
+            continue
+        try:
+            values[name] = scores.java_metric(name, tokens, truth.tokens, truth.java_seconds)
+        except JavaFailed as error:
+            logger.warning("%s is left out: %s", name, error)
+            left_out[name] = str(error)
+    return values, left_out
+
+
+def _embed(texts: Sequence[str], embed_text: EmbedText) -> NDArray[np.float64]:
+    pieces = [embed_text(texts[start : start + _TEXTS_AT_ONCE]) for start in range(0, len(texts), _TEXTS_AT_ONCE)]
+    return np.concatenate(pieces).astype(np.float64)
+
+
+def _is_verbatim(said: Said) -> bool:
+    return _plain(said.caption) in {_plain(text) for text in said.retrieved}
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split()).rstrip(_CLOSING)

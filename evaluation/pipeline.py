@@ -1,0 +1,223 @@
+"""The way from sounds to captions and their measures, made of the parts that the service is made of."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from datastores.base import Neighbour
+from evaluation.arms import Arm
+from evaluation.clips import Clip
+from evaluation.domains import Domain
+from evaluation.metrics import References, Said, measure
+from evaluation.report import Report, Row
+from models.bundle import LoadedBundle
+from models.clap.base import Clap
+from models.decoder import Generated
+from models.directions import mean_direction
+from models.prompt import Prompt
+from models.reranking import candidates, rerank
+
+FloatArray = NDArray[np.float32]
+Listen = Callable[[Path], Sequence[FloatArray]]
+"""An audio file -> the CLAP's windows of it, at least one."""
+
+# As the service hands work to its models.
+_WINDOWS_AT_ONCE = 16
+_PROMPTS_AT_ONCE = 8
+
+
+class NoReferences(ValueError):
+    """A sound whose references have no word to compare with."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sounds:
+    """What is captioned.
+
+    Attributes:
+        names: of the sounds, for a reader.
+        references: at least one caption a sound.
+        vectors: unit vectors [n, d] that the domain is asked with.
+        heard: whether the vectors are of audio; captions that stand in for audio have no CLAP score.
+    """
+
+    names: tuple[str, ...]
+    references: tuple[tuple[str, ...], ...]
+    vectors: FloatArray
+    heard: bool = True
+
+    def __post_init__(self) -> None:
+        if not len(self.names) == len(self.references) == len(self.vectors):
+            raise ValueError(
+                f"{len(self.names)} names, {len(self.references)} lists of references, {len(self.vectors)} vectors"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def tokenised(self) -> References:
+        """The references, ready to measure with. Raises `NoReferences` or `JavaFailed`."""
+        try:
+            return References(self.references)
+        except ValueError as error:
+            raise NoReferences(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A row of a report: an arm in a domain."""
+
+    name: str
+    arm: Arm
+    domain: Domain
+    note: str = ""
+
+
+def trials(arms: Sequence[Arm], domain: Domain) -> list[Trial]:
+    """The arms in one domain, each under its own name."""
+    return [Trial(arm.name, arm, domain, arm.note) for arm in arms]
+
+
+def hear(clips: Sequence[Clip], listen: Listen, clap: Clap, progress: Progress) -> Sounds:
+    """Embed the recordings: a clip's vector is the renormalised mean of its windows' vectors, as in the service.
+
+    Whatever `listen` raises ends it.
+    """
+    vectors = []
+    for clip in progress.track(clips, description="hearing"):
+        windows = listen(clip.path)
+        heard = [clap.embed_audio(some) for some in _pieces(windows, _WINDOWS_AT_ONCE)]
+        vectors.append(mean_direction(np.concatenate(heard)))
+    names = tuple(str(clip.path) for clip in clips)
+    return Sounds(names, tuple(clip.references for clip in clips), np.stack(vectors))
+
+
+async def caption(
+    rows: Sequence[Trial], sounds: Sounds, bundle: LoadedBundle, progress: Progress
+) -> dict[str, list[Said]]:
+    """What each row says of each sound, by the row's name.
+
+    Each domain is searched once a sound for all its rows, save for projections over all of it. Sounds go eight at a
+    time through all rows, so that memory does not grow with their number.
+    """
+    said: dict[str, list[Said]] = {row.name: [] for row in rows}
+    limits = _limits(rows, bundle)
+    task = progress.add_task("captioning", total=len(rows) * len(sounds))
+    for queries in _pieces(sounds.vectors, _PROMPTS_AT_ONCE):
+        near = {domain: await domain.near(queries, limit) for domain, limit in limits.items()}
+        for row in rows:
+            progress.update(task, description=row.name)
+            said[row.name] += await _answer(row, queries, near[row.domain], bundle)
+            progress.advance(task, len(queries))
+    return said
+
+
+async def evaluate(
+    title: str,
+    rows: Sequence[Trial],
+    baseline: str,
+    sounds: Sounds,
+    bundle: LoadedBundle,
+    progress: Progress,
+    facts: Mapping[str, str | int | float] | None = None,
+) -> Report:
+    """Caption, measure and report; the facts of the bundle and the domains come before `facts`.
+
+    Raises:
+        NoReferences: a sound has no reference with a word.
+        DatastoreError: a domain does not answer.
+        MetricsMissing, JavaFailed: see `evaluation.metrics.measure`.
+    """
+    # First, for what is wrong with the references should not show after the captions are written.
+    references = sounds.tokenised()
+    said = await caption(rows, sounds, bundle, progress)
+    notes = {row.name: row.note for row in rows}
+    described = bundle_facts(bundle) | _domain_facts(rows) | {"clips": len(sounds)} | dict(facts or {})
+    return measured(title, said, notes, baseline, sounds, references, bundle.clap, described)
+
+
+def measured(
+    title: str,
+    said: Mapping[str, Sequence[Said]],
+    notes: Mapping[str, str],
+    baseline: str | None,
+    sounds: Sounds,
+    references: References,
+    clap: Clap,
+    facts: Mapping[str, str | int | float],
+) -> Report:
+    """The report on captions that are there already, by row."""
+    heard = sounds.vectors if sounds.heard else None
+    rows = [
+        Row(name, measure(of_row, references, heard, clap.embed_text), notes.get(name, ""))
+        for name, of_row in said.items()
+    ]
+    clips: list[dict[str, Any]] = [
+        {"file": name, "references": list(texts), **{row: of_row[at].caption for row, of_row in said.items()}}
+        for at, (name, texts) in enumerate(zip(sounds.names, sounds.references, strict=True))
+    ]
+    tokenizer: dict[str, str | int | float] = {"tokenizer": rows[0].measures.tokenizer}
+    return Report(title, dict(facts) | tokenizer, rows, baseline, clips)
+
+
+def bundle_facts(bundle: LoadedBundle) -> dict[str, str | int | float]:
+    """What a reader has to know of the bundle."""
+    return {
+        "bundle": bundle.name,
+        "CLAP": bundle.clap.fingerprint,
+        "LLM": bundle.decoder.model_name,
+        "tau": bundle.projection.temperature,
+        "neighbours": bundle.retrieval.neighbours,
+        "similar captions": bundle.retrieval.k,
+    }
+
+
+def _domain_facts(rows: Sequence[Trial]) -> dict[str, str | int | float]:
+    domains = list(dict.fromkeys(row.domain for row in rows))
+    named = [f"{domain.title}, {domain.version.captions} captions" for domain in domains]
+    return {"domain" if len(named) == 1 else "domains": "; ".join(named)}
+
+
+def _limits(rows: Sequence[Trial], bundle: LoadedBundle) -> dict[Domain, int]:
+    limits: dict[Domain, int] = {}
+    for row in rows:
+        needed = max(row.arm.neighbours or 0, row.arm.similar, bundle.retrieval.k, 1)
+        limits[row.domain] = max(limits.get(row.domain, 0), needed)
+    return limits
+
+
+async def _answer(
+    row: Trial, queries: FloatArray, near: Sequence[Sequence[Neighbour]], bundle: LoadedBundle
+) -> list[Said]:
+    arm = row.arm
+    # What stood in the prompt; an arm without captions is held against those the bundle would have shown.
+    shown = [tuple(one.caption for one in found[: arm.similar or bundle.retrieval.k]) for found in near]
+    if arm.decode is None:
+        return [Said(found[0].caption, texts) for found, texts in zip(near, shown, strict=True)]
+    prompts = [await _prompt(row, query, found, bundle) for query, found in zip(queries, near, strict=True)]
+    written = bundle.decoder.generate(prompts, arm.decode)
+    if arm.rerank:
+        written = _reranked(queries, written, bundle.clap)
+    return [Said(one.text, texts) for one, texts in zip(written, shown, strict=True)]
+
+
+async def _prompt(row: Trial, query: FloatArray, near: Sequence[Neighbour], bundle: LoadedBundle) -> Prompt:
+    if row.arm.neighbours is None:
+        # One sound at a time: the vectors of a whole domain are large.
+        near = (await row.domain.near(query[None], None))[0]
+    return row.arm.prompt(bundle, query, near, row.domain.statistics)
+
+
+def _reranked(queries: FloatArray, written: list[Generated], clap: Clap) -> list[Generated]:
+    texts = candidates(written)
+    return rerank(queries, written, clap.embed_text(texts)) if texts else written
+
+
+def _pieces(items: Any, size: int) -> Iterator[Any]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

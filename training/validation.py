@@ -1,0 +1,105 @@
+"""Validation: the loss on captions held out, and on recordings where there are some."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from models.conditioning import Conditioning
+from models.llm import Llm
+from models.projection import Projection
+from models.prompt import PromptTemplate
+from training.batches import Batch, BatchSource, collate
+from training.corpora import Corpus
+from training.examples import Example, ExampleOptions, ExampleSource
+
+FloatArray = NDArray[np.float32]
+
+_HELD_OUT_PROMPTS = 32
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class HeardClip:
+    """A recording as the CLAP hears it (unit vector [d]) and what people said of it."""
+
+    vector: FloatArray
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Near:
+    caption: str
+    score: float
+    vector: FloatArray
+
+
+@dataclass(frozen=True)
+class _Everything:
+    """Moments of a support that is the head already."""
+
+    count: int
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+
+def text_validation(
+    llm: Llm,
+    template: PromptTemplate,
+    held: Sequence[Corpus],
+    vectors: Sequence[FloatArray],
+    options: ExampleOptions,
+    tokens: int,
+    seed: int,
+) -> list[Batch]:
+    """Batches of held-out captions, the same for the same seed."""
+    source = BatchSource(llm, template, ExampleSource(held, vectors, options), _AT_ONCE, tokens, seed)
+    return [source[i] for i in range(_HELD_OUT_PROMPTS // _AT_ONCE)]
+
+
+def audio_validation(
+    llm: Llm,
+    template: PromptTemplate,
+    clips: Sequence[HeardClip],
+    corpora: Sequence[Corpus],
+    vectors: Sequence[FloatArray],
+    temperature: float,
+    similar: int,
+    tokens: int,
+) -> list[Batch]:
+    """Batches that ask for the references of clips, from what inference would put into their prompts.
+
+    The training corpora together are the domain; its projection is exact.
+    """
+    captions = [caption for corpus in corpora for caption in corpus.captions]
+    support = np.concatenate(vectors)
+    dimension = support.shape[1]
+    everything = _Everything(len(captions), np.zeros(dimension), np.zeros((dimension, dimension)))
+    conditioning = Conditioning(Projection(temperature), len(captions))
+    examples = []
+    for clip in clips:
+        scores = support @ clip.vector
+        order = np.argsort(-scores, kind="stable")
+        near = [_Near(captions[i], float(scores[i]), support[i]) for i in order]
+        prompt = conditioning.prompt(clip.vector, near, everything, similar)
+        examples.append(Example(prompt.vector, prompt.similar_captions, clip.references))
+    return [
+        collate(llm, template, examples[start : start + _AT_ONCE], tokens)
+        for start in range(0, len(examples), _AT_ONCE)
+    ]
+
+
+@torch.inference_mode()
+def mean_loss(loss: nn.Module, batches: Sequence[Batch], device: torch.device) -> float:
+    """Loss a token without dropout, over all tokens of the batches."""
+    training = loss.training
+    loss.eval()
+    total, tokens = 0.0, 0
+    for batch in batches:
+        total += float(loss(batch.to(device))) * batch.tokens()
+        tokens += batch.tokens()
+    loss.train(training)
+    return total / tokens

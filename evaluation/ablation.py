@@ -11,7 +11,9 @@ from models.bundle import LoadedBundle
 CAPTIONED = "drcap"
 
 
-async def ablate(sounds: Sounds, domain: Domain, bundle: LoadedBundle, beams: int, progress: Progress) -> Report:
+async def ablate(
+    sounds: Sounds, domain: Domain, bundle: LoadedBundle, beams: int, progress: Progress, sweep: bool = True
+) -> Report:
     """All arms of `evaluation.arms.ablation_arms`, against the full method decoded as they are.
 
     Args:
@@ -20,12 +22,14 @@ async def ablate(sounds: Sounds, domain: Domain, bundle: LoadedBundle, beams: in
         bundle: to caption with.
         beams: of all arms but the one as shipped.
         progress: shows how far it is.
+        sweep: also sweep tau, k and the ways to sum the projection.
 
     Raises:
         see `evaluation.pipeline.evaluate`.
     """
-    rows = trials(ablation_arms(bundle, beams), domain)
-    return await evaluate("Ablation", rows, FULL, sounds, bundle, progress)
+    rows = trials(ablation_arms(bundle, beams, sweep), domain)
+    # Java's metrics would take longer than the captions of a row.
+    return await evaluate("Ablation", rows, FULL, sounds, bundle, progress, java=False)
 
 
 async def against_nearest(

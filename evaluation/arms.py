@@ -86,19 +86,29 @@ def shipped_arm(bundle: LoadedBundle, beams: int | None = None) -> Arm:
     return replace(_full_arm(bundle, decode), name=SHIPPED, rerank=True, note=_writes(decode))
 
 
-def ablation_arms(bundle: LoadedBundle, beams: int = 1) -> list[Arm]:
+def ablation_arms(bundle: LoadedBundle, beams: int = 1, sweep: bool = True) -> list[Arm]:
     """The arms of the ablation; `FULL` is their baseline.
 
     All but `SHIPPED` decode with `beams` and without reranking, so that nothing but the prompt tells them apart.
+
+    Args:
+        sweep: also other tau, other k and other ways to sum the projection.
     """
     full = _full_arm(bundle, _with_beams(bundle, beams))
-    return [
+    pieces = [
         nearest_arm(bundle),
         replace(full, name="captions only", vector="none", note="the vector is zeros"),
         replace(full, name="vector only", similar=0, note="projected"),
         replace(full, name="raw vector only", similar=0, vector="raw"),
         replace(full, name="raw + captions", vector="raw"),
         full,
+        shipped_arm(bundle),
+    ]
+    return [*pieces, *_sweeps(bundle, full)] if sweep else pieces
+
+
+def _sweeps(bundle: LoadedBundle, full: Arm) -> list[Arm]:
+    return [
         *(
             replace(full, name=f"tau x {factor:g}", temperature=tau, note=f"tau {tau:.4g}")
             for factor in _TAU_FACTORS
@@ -106,7 +116,6 @@ def ablation_arms(bundle: LoadedBundle, beams: int = 1) -> list[Arm]:
         ),
         *(replace(full, name=f"k = {similar}", similar=similar) for similar in _SIMILAR if similar != full.similar),
         *_projections(full, bundle.retrieval.neighbours),
-        shipped_arm(bundle),
     ]
 
 

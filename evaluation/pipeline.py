@@ -26,9 +26,9 @@ FloatArray = NDArray[np.float32]
 Listen = Callable[[Path], Sequence[FloatArray]]
 """An audio file -> the CLAP's windows of it, at least one."""
 
-# As the service hands work to its models.
 _WINDOWS_AT_ONCE = 16
-_PROMPTS_AT_ONCE = 8
+# More than the service takes: a caption does not depend on its batch, and here nobody waits for the first.
+_PROMPTS_AT_ONCE = 32
 
 
 class NoReferences(ValueError):
@@ -102,8 +102,8 @@ async def caption(
 ) -> dict[str, list[Said]]:
     """What each row says of each sound, by the row's name.
 
-    Each domain is searched once a sound for all its rows, save for projections over all of it. Sounds go eight at a
-    time through all rows, so that memory does not grow with their number.
+    Each domain is searched once a sound for all its rows, save for projections over all of it. Sounds go in batches
+    through all rows, so that memory does not grow with their number.
     """
     said: dict[str, list[Said]] = {row.name: [] for row in rows}
     limits = _limits(rows, bundle)
@@ -125,8 +125,12 @@ async def evaluate(
     bundle: LoadedBundle,
     progress: Progress,
     facts: Mapping[str, str | int | float] | None = None,
+    java: bool | None = None,
 ) -> Report:
     """Caption, measure and report; the facts of the bundle and the domains come before `facts`.
+
+    Args:
+        java: whether to measure what needs Java; None where Java is found.
 
     Raises:
         NoReferences: a sound has no reference with a word.
@@ -138,7 +142,7 @@ async def evaluate(
     said = await caption(rows, sounds, bundle, progress)
     notes = {row.name: row.note for row in rows}
     described = bundle_facts(bundle) | _domain_facts(rows) | {"clips": len(sounds)} | dict(facts or {})
-    return measured(title, said, notes, baseline, sounds, references, bundle.clap, described)
+    return measured(title, said, notes, baseline, sounds, references, bundle.clap, described, java)
 
 
 def measured(
@@ -150,11 +154,12 @@ def measured(
     references: References,
     clap: Clap,
     facts: Mapping[str, str | int | float],
+    java: bool | None = None,
 ) -> Report:
     """The report on captions that are there already, by row."""
     heard = sounds.vectors if sounds.heard else None
     rows = [
-        Row(name, measure(of_row, references, heard, clap.embed_text), notes.get(name, ""))
+        Row(name, measure(of_row, references, heard, clap.embed_text, java=java), notes.get(name, ""))
         for name, of_row in said.items()
     ]
     clips: list[dict[str, Any]] = [

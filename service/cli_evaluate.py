@@ -19,6 +19,7 @@ Corpus = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="
 BundleName = Annotated[str | None, typer.Option(help="overrides DRCAP_BUNDLE")]
 Out = Annotated[Path, typer.Option(file_okay=False, help="folder for report.md, report.json and report.png")]
 Ablate = Annotated[bool, typer.Option("--ablate", help="measure the method piece by piece")]
+Sweep = Annotated[bool, typer.Option(help="with --ablate: other tau, k and ways to sum the projection too")]
 Beams = Annotated[int | None, typer.Option(min=1, help="width of the beam search; 1 with --ablate, else the bundle's")]
 Limit = Annotated[int | None, typer.Option(min=1, help="first clips of --clips, or captions drawn by --reconstruct")]
 Seed = Annotated[int, typer.Option(min=0, help="of the drawn captions and of the noise")]
@@ -47,6 +48,7 @@ def evaluate(
     bundle: BundleName = None,
     out: Out = Path("evaluation-report"),
     ablate: Ablate = False,
+    sweep: Sweep = True,
     beams: Beams = None,
     limit: Limit = None,
     seed: Seed = 0,
@@ -66,6 +68,7 @@ def evaluate(
         domain=domain,
         corpus=corpus,
         ablate=ablate,
+        sweep=sweep,
         beams=beams,
         limit=limit,
         seed=seed,

@@ -42,6 +42,7 @@ class Wish:
     domain: str | None
     corpus: Path | None
     ablate: bool
+    sweep: bool
     beams: int | None
     limit: int | None
     seed: int
@@ -132,7 +133,7 @@ class Evaluator:
                 async with self._corpus(wish.swap_from, bundle.clap) as source:
                     return await swap(sounds, source, domain, bundle, wish.beams, self.progress)
             if wish.ablate:
-                return await ablate(sounds, domain, bundle, wish.beams or 1, self.progress)
+                return await ablate(sounds, domain, bundle, wish.beams or 1, self.progress, wish.sweep)
             return await against_nearest(sounds, domain, bundle, wish.beams, self.progress)
 
     async def _of_text(self, bundle: "LoadedBundle") -> "Report":

@@ -84,7 +84,10 @@ def test_a_recording_that_cannot_be_read_ends_the_hearing() -> None:
         hear([Clip(Path("a.wav"), ("a tone",))], listen, CLAP, quiet())
 
 
-async def test_captions_come_in_the_order_of_the_sounds_whatever_their_number(city: Domain) -> None:
+async def test_captions_come_in_the_order_of_the_sounds_whatever_their_number(
+    city: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evaluation.pipeline._PROMPTS_AT_ONCE", 8)
     texts = [CITY[number] for number in (30, 2, 17, *range(15))]
     decoder = BatchedDecoder()
     row = Trial("drcap", shipped_arm(BUNDLE), city)

@@ -1,6 +1,7 @@
 # make demo    set everything up, start the service, caption the sample recordings in two domains
 # make test    set everything up, run the whole test suite
 # make serve   run the service in the foreground
+# make method  measure everything docs/method.md states; DATA names a folder with audio.csv and captions/
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +16,15 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint serve audio clean
+.PHONY: help install demo test lint serve audio method clean
+
+# Recordings and captions to measure with: audio.csv and captions/NAME.csv.gz. The reports go to $(REPORTS).
+DATA ?=
+REPORTS ?= runs/reports
+EVALUATE = $(BIN)/drcap evaluate
+CAPTIONS = $(DATA)/captions
+SWAPPED = audiocaps_train style_humorous musiccaps
+SAMPLED = $(SWAPPED) mecat_test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -57,6 +66,28 @@ lint: $(VENV)/dev.stamp
 
 audio: $(VENV)/base.stamp
 	$(BIN)/python -m examples.make_audio --out examples/audio
+
+# Hours on a small machine. Every report has a folder with report.md, report.json and report.png.
+method: $(VENV)/dev.stamp
+	@test -f "$(DATA)/audio.csv" || { echo "name the data: make method DATA=FOLDER" >&2; exit 1; }
+	$(BIN)/python -m training.embedded_corpora --captions $(CAPTIONS) --out $(REPORTS)/corpora
+	$(BIN)/python -m evaluation.samples $(REPORTS)/corpora/*.txt --mixed trained-on --out $(REPORTS)/samples
+	$(BIN)/python -m evaluation.samples $(SAMPLED:%=$(CAPTIONS)/%.csv.gz) --out $(REPORTS)/samples
+	test -f $(REPORTS)/scenes/scenes.csv || \
+		$(BIN)/python -m evaluation.scenes --audio-csv $(DATA)/audio.csv --out $(REPORTS)/scenes
+	$(EVALUATE) --clips $(DATA)/audio.csv --where set=captioned:clotho_v2 --corpus $(CAPTIONS)/clotho_train.csv.gz \
+		--out $(REPORTS)/clotho
+	$(EVALUATE) --clips $(DATA)/audio.csv --where set=captioned:clotho_v2 --corpus $(CAPTIONS)/clotho_train.csv.gz \
+		--ablate --out $(REPORTS)/clotho-ablation
+	$(EVALUATE) --clips $(REPORTS)/scenes/scenes.csv --corpus $(CAPTIONS)/clotho_train.csv.gz \
+		--ablate --no-sweep --out $(REPORTS)/scenes-ablation
+	$(EVALUATE) --clips $(DATA)/audio.csv --where set=captioned:clotho_v2 --corpus $(CAPTIONS)/clotho_train.csv.gz \
+		--swap-from $(REPORTS)/samples/trained-on.txt --out $(REPORTS)/swap-clotho
+	for target in $(SWAPPED); do \
+		$(EVALUATE) --reconstruct $(REPORTS)/samples/$$target.txt --swap-from $(REPORTS)/samples/trained-on.txt --limit 150 \
+			--out $(REPORTS)/swap-$$target || exit 1; \
+	done
+	$(EVALUATE) --reconstruct $(REPORTS)/samples/mecat_test.txt --limit 300 --out $(REPORTS)/reconstruction
 
 # The datastore in data/ stays: it holds domains, not build results.
 clean:

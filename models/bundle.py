@@ -62,6 +62,10 @@ class PromptSection(_Section):
     separator: str
     none: str
 
+    def as_template(self) -> PromptTemplate:
+        """What writes the prompts."""
+        return PromptTemplate(self.template, self.similar_item, self.separator, self.none)
+
 
 class ProjectionSection(_Section):
     """See `models.projection.Projection`; without a temperature the CLAP's own is tau."""
@@ -175,10 +179,9 @@ def load_decoder(
             use_double_attention(llm.model)
         else:
             logger.warning("this build of torch has no int8 kernel: the LLM runs in float32, slower")
-    template = PromptTemplate(
-        config.prompt.template, config.prompt.similar_item, config.prompt.separator, config.prompt.none
+    return LlmDecoder(
+        llm, projector, config.prompt.as_template(), f"{config.name}: {config.llm.source.rsplit('/', 1)[-1]}"
     )
-    return LlmDecoder(llm, projector, template, f"{config.name}: {config.llm.source.rsplit('/', 1)[-1]}")
 
 
 def load_source(source: str, cache: Path | None = None) -> Llm:

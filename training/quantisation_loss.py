@@ -16,7 +16,6 @@ from models.attention import use_double_attention
 from models.bundle import ADAPTER, PROJECTOR, bundle_folder, load_clap, load_source, merge_adapter, read_config
 from models.int8 import quantise_linears
 from models.projector import Projector
-from models.prompt import PromptTemplate
 from training.batches import CaptionLoss
 from training.corpora import embed_corpus, load_corpus
 from training.examples import ExampleOptions
@@ -37,7 +36,7 @@ def measure(
     llm = load_source(config.llm.source)
     merge_adapter(llm, folder / ADAPTER)
     projector = Projector.load(folder / PROJECTOR, clap.embedding_dim, llm.hidden_size)
-    template = PromptTemplate(**config.prompt.model_dump(exclude={"template"}), text=config.prompt.template)
+    template = config.prompt.as_template()
     loaded = [load_corpus(path, clap) for path in corpora]
     with tempfile.TemporaryDirectory() as cache:
         vectors = [embed_corpus(corpus, clap, Path(cache), lambda _: None) for corpus in loaded]

@@ -19,7 +19,6 @@ from models.bundle import ADAPTER, PROJECTOR, BundleConfig, load_source, read_co
 from models.clap.base import Clap
 from models.llm import Llm
 from models.projector import Projector
-from models.prompt import PromptTemplate
 from training.batches import Batch, BatchSource, CaptionLoss
 from training.bundle_writer import check_output, write_bundle
 from training.card import model_card
@@ -90,7 +89,7 @@ def train(job: Job, clap: Clap, console: Console, accelerator: Any) -> Trained:
     examples = job.examples(selection)
     llm = load_source(config.llm.source)
     loss = caption_loss(llm, job.base, clap.embedding_dim, options)
-    template = PromptTemplate(**config.prompt.model_dump(exclude={"template"}), text=config.prompt.template)
+    template = config.prompt.as_template()
     tokens = loss.projector.tokens
     validations: dict[str, list[Batch]] = {}
     if job.clips:

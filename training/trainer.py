@@ -1,6 +1,7 @@
 """The training loop: accelerate runs it on a CPU, a GPU or several."""
 
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -114,7 +115,7 @@ class Trainer:
                 accelerator.backward(loss * processes)
                 total += loss.detach()
         value = float(accelerator.reduce(total, "sum"))
-        if not torch.isfinite(torch.tensor(value)):
+        if not math.isfinite(value):
             raise FloatingPointError(f"the loss of step {step + 1} is {value}; try a lower learning rate")
         accelerator.clip_grad_norm_(list(self._parameters.values()), _LARGEST_GRADIENT)
         self._optimiser.step()

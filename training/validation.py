@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from datastores.base import Neighbour, Statistics
 from models.conditioning import Conditioning
 from models.llm import Llm
 from models.projection import Projection
@@ -28,22 +29,6 @@ class HeardClip:
 
     vector: FloatArray
     references: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Near:
-    caption: str
-    score: float
-    vector: FloatArray
-
-
-@dataclass(frozen=True)
-class _Everything:
-    """Moments of a support that is the head already."""
-
-    count: int
-    mean: NDArray[np.float64]
-    covariance: NDArray[np.float64]
 
 
 def text_validation(
@@ -77,13 +62,14 @@ def audio_validation(
     captions = [caption for corpus in corpora for caption in corpus.captions]
     support = np.concatenate(vectors)
     dimension = support.shape[1]
-    everything = _Everything(len(captions), np.zeros(dimension), np.zeros((dimension, dimension)))
+    # No mean or covariance is needed: the head is the whole support.
+    everything = Statistics(len(captions), np.zeros(dimension), np.zeros((dimension, dimension)))
     conditioning = Conditioning(Projection(temperature), len(captions))
     examples = []
     for clip in clips:
         scores = support @ clip.vector
         order = np.argsort(-scores, kind="stable")
-        near = [_Near(captions[i], float(scores[i]), support[i]) for i in order]
+        near = [Neighbour(captions[i], float(scores[i]), support[i]) for i in order]
         prompt = conditioning.prompt(clip.vector, near, everything, similar)
         examples.append(Example(prompt.vector, prompt.similar_captions, clip.references))
     return [

@@ -1,11 +1,8 @@
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from datastores.base import DomainStore
 from service import cli
@@ -16,6 +13,7 @@ from service.settings import Settings
 from tests.fakes import FakeBundle
 from tests.memory_store import MemoryStore
 from tests.recordings import wav
+from tests.served import served
 
 
 @pytest.fixture
@@ -25,18 +23,8 @@ def url() -> Iterator[str]:
     async def open_store(_: Settings) -> DomainStore:
         return MemoryStore()
 
-    app = create_app(Settings(), Loaders(lambda _: FakeBundle(), open_store))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    for _ in range(1000):
-        if server.started:
-            break
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+    with served(create_app(Settings(), Loaders(lambda _: FakeBundle(), open_store))) as url:
+        yield url
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str:

@@ -3,13 +3,11 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import typer
-import uvicorn
 from typer.testing import CliRunner, Result
 
 from datastores.base import DomainStore
@@ -26,6 +24,7 @@ from service.settings import Settings
 from tests.fakes import FakeBundle, FakeClap, FakeDecoder
 from tests.memory_store import MemoryStore
 from tests.recordings import wav
+from tests.served import served
 
 CITY = [f"tone {number} in the city" for number in range(20)]
 FOREST = [f"tone {number} deep between old trees" for number in range(20)]
@@ -204,17 +203,8 @@ def url() -> Iterator[str]:
         await store.put("forest", FOREST, FakeClap().embed_text(FOREST), FakeClap.fingerprint)
         return store
 
-    app = create_app(Settings(), Loaders(lambda _: FakeBundle(), open_store))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    for _ in range(1000):
-        if server.started:
-            break
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with served(create_app(Settings(), Loaders(lambda _: FakeBundle(), open_store))) as url:
+        yield url
 
 
 def test_a_running_service_is_measured_over_http(run: Run, url: str) -> None:

@@ -37,7 +37,7 @@ class Arm:
         neighbours: captions that the projection sums one by one; None for all of the domain, which is exact.
         tail: whether the captions beyond the neighbours are summed in closed form, or left out.
         decode: how the text is written; None for the nearest caption.
-        rerank: let the audio vector choose among the captions a beam search ended with, as the service does.
+        rerank: choose among the captions a beam search ended with, as the service does (`models.reranking`).
         note: what a reader should know of it.
     """
 

@@ -20,7 +20,7 @@ from models.clap.base import Clap
 from models.decoder import Generated
 from models.directions import mean_direction
 from models.prompt import Prompt
-from models.reranking import candidates, rerank
+from models.reranking import Reranker, candidates
 
 FloatArray = NDArray[np.float32]
 Listen = Callable[[Path], Sequence[FloatArray]]
@@ -207,7 +207,7 @@ async def _answer(
     prompts = [await _prompt(row, query, found, bundle) for query, found in zip(queries, near, strict=True)]
     written = bundle.decoder.generate(prompts, arm.decode)
     if arm.rerank:
-        written = _reranked(queries, written, bundle.clap)
+        written = _reranked(queries, near, written, bundle.clap)
     return [Said(one.text, texts) for one, texts in zip(written, shown, strict=True)]
 
 
@@ -218,9 +218,11 @@ async def _prompt(row: Trial, query: FloatArray, near: Sequence[Neighbour], bund
     return row.arm.prompt(bundle, query, near, row.domain.statistics)
 
 
-def _reranked(queries: FloatArray, written: list[Generated], clap: Clap) -> list[Generated]:
+def _reranked(
+    queries: FloatArray, near: Sequence[Sequence[Neighbour]], written: list[Generated], clap: Clap
+) -> list[Generated]:
     texts = candidates(written)
-    return rerank(queries, written, clap.embed_text(texts)) if texts else written
+    return Reranker().choose(queries, near, written, clap.embed_text(texts)) if texts else written
 
 
 def _pieces(items: Any, size: int) -> Iterator[Any]:

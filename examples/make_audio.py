@@ -27,9 +27,7 @@ def write_all(folder: Path, seed: int = SEED) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for name in SOUNDS:
         path = folder / f"{name}.ogg"
-        soundfile.write(
-            path, rendered(name, seed), RATE, format="OGG", subtype="VORBIS", compression_level=0.5
-        )
+        soundfile.write(path, rendered(name, seed), RATE, format="OGG", subtype="VORBIS", compression_level=0.5)
         yield path
 
 

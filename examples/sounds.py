@@ -96,9 +96,7 @@ def engine(rng: np.random.Generator) -> Signal:
     for number in range(1, 90):
         hertz = firing * number / 2
         loudness = (hertz / 200) / (1 + (hertz / 200) ** 2.2) * (1.0 if number % 2 == 0 else 0.4)
-        exhaust += (
-            float(rng.uniform(0.4, 1.3)) * loudness * np.sin(number * phase + float(rng.uniform(0, 6.28)))
-        )
+        exhaust += float(rng.uniform(0.4, 1.3)) * loudness * np.sin(number * phase + float(rng.uniform(0, 6.28)))
     pulses = np.maximum(0, np.cos(2 * phase)) ** 3
     breath = band_noise(rng, samples, 200, 6_000, tilt=-0.5) * (0.3 + pulses)
     tape.signal += (exhaust / exhaust.std() + 0.5 * breath) * (0.35 + 0.65 * throttle)

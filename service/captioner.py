@@ -19,7 +19,7 @@ from models.conditioning import Conditioning
 from models.decoder import Generated, GenerationOptions
 from models.directions import mean_direction
 from models.prompt import Prompt
-from models.reranking import candidates, rerank
+from models.reranking import Reranker, candidates
 from service.audio import Recording
 from service.bundle import Bundle
 
@@ -96,6 +96,7 @@ class Captioner:
         self.bundle = bundle
         self._store = store
         self._conditioning = Conditioning(bundle.projection, bundle.retrieval.neighbours)
+        self._reranker = Reranker()
         self._clap_thread = ThreadPoolExecutor(1, thread_name_prefix="clap")
         self._decoder_thread = ThreadPoolExecutor(1, thread_name_prefix="decoder")
         self._statistics: OrderedDict[DomainVersion, Statistics] = OrderedDict()
@@ -148,7 +149,7 @@ class Captioner:
                 ],
             )
         with watch.stage("generate"):
-            written = await self._reranked(queries, await self._generate(prompts, options.generation))
+            written = await self._reranked(queries, found, await self._generate(prompts, options.generation))
         return Caption(
             text=written[0].text,
             version=version,
@@ -193,10 +194,15 @@ class Captioner:
             written += await self._run(self._decoder_thread, partial(decoder.generate, some, options))
         return written
 
-    async def _reranked(self, queries: FloatArray, written: Sequence[Generated]) -> list[Generated]:
+    async def _reranked(
+        self, queries: FloatArray, near: Sequence[Sequence[Neighbour]], written: Sequence[Generated]
+    ) -> list[Generated]:
         """Of the captions a beam search ended with, the best."""
         texts = candidates(written)
-        return rerank(queries, written, await self.embed_text(texts)) if texts else list(written)
+        if not texts:
+            return list(written)
+        vectors = await self.embed_text(texts)
+        return await self._run(self._clap_thread, partial(self._reranker.choose, queries, near, written, vectors))
 
     async def _statistics_of(self, version: DomainVersion) -> Statistics:
         statistics = self._statistics.pop(version, None)

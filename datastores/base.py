@@ -1,7 +1,7 @@
 """The contract of a datastore: versioned domains of captions with their text embeddings."""
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -77,6 +77,14 @@ class Neighbour:
     vector: FloatArray
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A caption as it is stored, with its embedding [d]."""
+
+    caption: str
+    vector: FloatArray
+
+
 class VersionWriter(Protocol):
     """Fills a new version. Nothing of it serves before `commit`; leaving without one discards it."""
 
@@ -106,6 +114,12 @@ class DomainStore(Protocol):
 
     async def statistics(self, version: DomainVersion) -> Statistics:
         """The moments stored with the version."""
+
+    async def lookup(self, version: DomainVersion, captions: Sequence[str]) -> builtins.list[FloatArray | None]:
+        """The embedding [d] of each caption that the version holds letter for letter, None for the others."""
+
+    def entries(self, version: DomainVersion, *, page: int = 1024) -> AsyncIterator[builtins.list[Entry]]:
+        """Everything the version holds, each once, at most `page` at a time; in an order of the backend's own."""
 
     def writer(self, domain: str, *, dimension: int, fingerprint: str) -> AbstractAsyncContextManager[VersionWriter]:
         """Open a new version for writing. Raises `DomainBusy` while another writer of the domain is open."""

@@ -89,12 +89,14 @@ def shipped_arm(bundle: LoadedBundle, beams: int | None = None) -> Arm:
 def ablation_arms(bundle: LoadedBundle, beams: int = 1, sweep: bool = True) -> list[Arm]:
     """The arms of the ablation; `FULL` is their baseline.
 
-    All but `SHIPPED` decode with `beams` and without reranking, so that nothing but the prompt tells them apart.
+    Those named as shipped decode with the bundle's beams and rerank; the others decode with `beams` and do not. Within
+    either kind nothing but the prompt tells them apart.
 
     Args:
         sweep: also other tau, other k and other ways to sum the projection.
     """
     full = _full_arm(bundle, _with_beams(bundle, beams))
+    shipped = shipped_arm(bundle)
     pieces = [
         nearest_arm(bundle),
         replace(full, name="captions only", vector="none", note="the vector is zeros"),
@@ -102,7 +104,10 @@ def ablation_arms(bundle: LoadedBundle, beams: int = 1, sweep: bool = True) -> l
         replace(full, name="raw vector only", similar=0, vector="raw"),
         replace(full, name="raw + captions", vector="raw"),
         full,
-        shipped_arm(bundle),
+        # Held against the shipped one, these say what the vector is worth beside beams and their choice.
+        replace(shipped, name="captions only, as shipped", vector="none"),
+        replace(shipped, name="raw + captions, as shipped", vector="raw"),
+        shipped,
     ]
     return [*pieces, *_sweeps(bundle, full)] if sweep else pieces
 

@@ -1,41 +1,33 @@
-"""How captions are written down: JSON, NDJSON, CSV and plain text, as UTF-8. Yields them as they stand."""
+"""The formats a corpus may be written in, how each is recognised, and which reader takes it."""
 
-import csv
-import gzip
+import io
 import json
-import re
 from collections.abc import Iterator
 from enum import StrEnum
-from pathlib import Path, PurePath
-from typing import BinaryIO, cast
+from pathlib import PurePath
 
-_MAX_LINE_BYTES = 1 << 20
-_HEAD_BYTES = 1 << 16
-_BOM = b"\xef\xbb\xbf"
-_EXPECTED = 'JSON {"captions": [...]}, NDJSON, CSV or plain text'
-
-
-class CorpusError(Exception):
-    """A corpus that cannot be taken, and where it is wrong.
-
-    Attributes:
-        kind: ``format``, ``encoding``, ``row``, ``too-long``, ``too-many`` or ``empty``.
-        line: number of the line, from 1, where there is one; for a JSON document the number of the caption.
-    """
-
-    def __init__(self, message: str, kind: str, line: int | None = None, unit: str = "line") -> None:
-        super().__init__(message if line is None else f"{unit} {line}: {message}")
-        self.kind = kind
-        self.line = line
+from datastores.corpus_error import CorpusError
+from datastores.corpus_json import read_json
+from datastores.corpus_parquet import MAGIC, read_parquet, require_parquet
+from datastores.corpus_source import BOM, HEAD_BYTES, Meter, refuse_other_encodings
+from datastores.corpus_tables import has_captions, read_table
+from datastores.corpus_text import read_ndjson, read_text
 
 
 class CorpusFormat(StrEnum):
-    """The formats of a corpus."""
+    """The formats of a corpus; each may come as gzip too."""
 
     JSON = "json"
     NDJSON = "ndjson"
     CSV = "csv"
+    TSV = "tsv"
     TEXT = "text"
+    PARQUET = "parquet"
+
+    @property
+    def unit(self) -> str:
+        """What the number of an entry counts."""
+        return {CorpusFormat.JSON: "caption", CorpusFormat.PARQUET: "row"}.get(self, "line")
 
 
 _MEDIA_TYPES = {
@@ -45,21 +37,36 @@ _MEDIA_TYPES = {
     "application/jsonl": CorpusFormat.NDJSON,
     "application/x-jsonlines": CorpusFormat.NDJSON,
     "text/csv": CorpusFormat.CSV,
+    "text/tab-separated-values": CorpusFormat.TSV,
     "text/plain": CorpusFormat.TEXT,
+    "application/vnd.apache.parquet": CorpusFormat.PARQUET,
+    "application/x-parquet": CorpusFormat.PARQUET,
 }
-# What clients send when nobody said what the body is.
-_UNSAID = {"", "application/octet-stream", "application/x-www-form-urlencoded"}
+# What clients send when nobody said what the body is, or said only how it is packed.
+_UNSAID = {
+    "",
+    "application/octet-stream",
+    "application/x-www-form-urlencoded",
+    "application/gzip",
+    "application/x-gzip",
+    # Browsers on Windows say so of a .csv where a spreadsheet is installed.
+    "application/vnd.ms-excel",
+}
 _SUFFIXES = {
     ".json": CorpusFormat.JSON,
     ".ndjson": CorpusFormat.NDJSON,
     ".jsonl": CorpusFormat.NDJSON,
     ".csv": CorpusFormat.CSV,
+    ".tsv": CorpusFormat.TSV,
+    ".tab": CorpusFormat.TSV,
     ".txt": CorpusFormat.TEXT,
+    ".parquet": CorpusFormat.PARQUET,
+    ".pq": CorpusFormat.PARQUET,
 }
 
 
-def pick_format(source: BinaryIO | Path, media_type: str | None, filename: str | None) -> CorpusFormat:
-    """The format by media type, else by the name's suffix, else by how the body begins.
+def said_format(media_type: str | None, filename: str | None) -> CorpusFormat | None:
+    """The format by media type, else by the name's suffix; None if neither says.
 
     Raises:
         CorpusError: of kind ``format``, for a media type that is none of a corpus.
@@ -70,167 +77,67 @@ def pick_format(source: BinaryIO | Path, media_type: str | None, filename: str |
     if said not in _UNSAID:
         raise CorpusError(f"{said!r} is no corpus; send one of {', '.join(_MEDIA_TYPES)}", "format")
     suffix = PurePath((filename or "").lower().removesuffix(".gz")).suffix
-    return _SUFFIXES.get(suffix) or _sniff(_head(source))
+    return _SUFFIXES.get(suffix)
 
 
-def read_raw(source: BinaryIO | Path, form: CorpusFormat) -> Iterator[tuple[int, str]]:
-    """Yield (line number, caption) as written. Raises `CorpusError` where a row is wrong."""
-    if isinstance(source, Path):
-        with _open(source) as file:
-            yield from read_raw(file, form)
-    elif form is CorpusFormat.JSON:
-        yield from _read_json(source)
-    elif form is CorpusFormat.NDJSON:
-        yield from _read_ndjson(source)
-    elif form is CorpusFormat.CSV:
-        yield from _read_csv(source)
+def check_format(form: CorpusFormat | None, head: bytes, column: str | None) -> CorpusFormat:
+    """The format, found by how the corpus begins if it was not said.
+
+    Raises:
+        CorpusError: of kind ``format``, where the format needs a package that is not installed; of kind
+            ``encoding``, where the corpus is no UTF-8 from its first bytes on.
+    """
+    form = form or _sniff(head, column)
+    if form is CorpusFormat.PARQUET:
+        require_parquet()
     else:
-        # A lone carriage return ends a line too, as old files have it.
-        for number, line in _lines(source):
-            yield from ((number, part) for part in line.rstrip("\r\n").split("\r"))
+        refuse_other_encodings(head)
+    return form
 
 
-def _open(path: Path) -> BinaryIO:
-    """A file of this machine, through gzip if its name ends so."""
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
+def read_entries(
+    form: CorpusFormat, file: io.BufferedReader, column: str | None, max_bytes: int, meter: Meter
+) -> Iterator[tuple[int, str | CorpusError]]:
+    """(number, caption as written), or in place of a caption what is wrong with its row.
+
+    Raises:
+        CorpusError: the corpus as a whole cannot be read on.
+    """
+    match form:
+        case CorpusFormat.JSON:
+            return read_json(file, column)
+        case CorpusFormat.NDJSON:
+            return read_ndjson(file, column)
+        case CorpusFormat.CSV:
+            return read_table(file, column)
+        case CorpusFormat.TSV:
+            return read_table(file, column, "\t")
+        case CorpusFormat.TEXT:
+            return read_text(file, column)
+        case CorpusFormat.PARQUET:
+            return read_parquet(file, column, max_bytes, meter)
 
 
-def _head(source: BinaryIO | Path) -> bytes:
-    if isinstance(source, Path):
-        with _open(source) as file:
-            return file.read(_HEAD_BYTES)
-    if not source.seekable():
-        raise CorpusError(f"say by the media type what the body is: {_EXPECTED}", "format")
-    start = source.tell()
-    head = source.read(_HEAD_BYTES)
-    source.seek(start)
-    return head
+def head_of(file: io.BufferedReader) -> bytes:
+    """The beginning of a file, which is still read from there."""
+    return file.peek(HEAD_BYTES)
 
 
-def _sniff(head: bytes) -> CorpusFormat:
-    lines = head.removeprefix(_BOM).decode(errors="replace").strip().splitlines() or [""]
+def _sniff(head: bytes, column: str | None) -> CorpusFormat:
+    if head.startswith(MAGIC):
+        return CorpusFormat.PARQUET
+    lines = head.removeprefix(BOM).decode(errors="replace").strip().splitlines() or [""]
     first = lines[0]
     if first.startswith(("{", '"')):
         try:
             value = json.loads(first)
-        except ValueError:
-            return CorpusFormat.JSON if first.startswith("{") else _sniff_table(first)
-        return CorpusFormat.JSON if isinstance(value, dict) and "captions" in value else CorpusFormat.NDJSON
-    return _sniff_table(first)
+        except (ValueError, RecursionError):
+            return CorpusFormat.JSON if first.startswith("{") else _sniff_table(first, column)
+        # NDJSON may have lists of captions too, but a document that ends in its first line has no second.
+        is_document = len(lines) == 1 and isinstance(value, dict) and isinstance(value.get("captions"), list)
+        return CorpusFormat.JSON if is_document else CorpusFormat.NDJSON
+    return _sniff_table(first, column)
 
 
-def _sniff_table(first: str) -> CorpusFormat:
-    cells = [cell.strip().strip('"') for cell in first.split(",")]
-    return CorpusFormat.CSV if _caption_columns(cells) else CorpusFormat.TEXT
-
-
-def _lines(source: BinaryIO) -> Iterator[tuple[int, str]]:
-    number = 0
-    while line := source.readline(_MAX_LINE_BYTES + 1):
-        number += 1
-        if len(line) > _MAX_LINE_BYTES:
-            raise CorpusError(f"it is longer than {_MAX_LINE_BYTES:,} bytes", "too-long", number)
-        yield number, _decode(line.removeprefix(_BOM) if number == 1 else line, number)
-
-
-def _decode(line: bytes, number: int) -> str:
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        wrong = line[error.start]
-        raise CorpusError(
-            f"byte {error.start + 1} (0x{wrong:02x}) is not UTF-8; save the file as UTF-8", "encoding", number
-        ) from error
-
-
-def _read_json(source: BinaryIO) -> Iterator[tuple[int, str]]:
-    body = source.read().removeprefix(_BOM)
-    if not body.strip():
-        return
-    try:
-        document = json.loads(body.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        _decode_lines(body)
-        raise CorpusError("it is not UTF-8", "encoding") from error
-    except json.JSONDecodeError as error:
-        raise CorpusError(f"it is not JSON: {error.msg} at column {error.colno}", "row", error.lineno) from error
-    except (ValueError, RecursionError) as error:
-        raise CorpusError("the JSON cannot be read: it nests too deep or has a huge number", "row") from error
-    captions = document.get("captions") if isinstance(document, dict) else None
-    if not isinstance(captions, list):
-        raise CorpusError('the JSON must be {"captions": ["...", "..."]}', "row")
-    for number, item in enumerate(captions, 1):
-        yield number, _caption_of(item, number, "caption")
-
-
-def _decode_lines(body: bytes) -> None:
-    for number, line in enumerate(body.split(b"\n"), 1):
-        _decode(line, number)
-
-
-def _read_ndjson(source: BinaryIO) -> Iterator[tuple[int, str]]:
-    for number, line in _lines(source):
-        if not line.strip():
-            yield number, ""
-            continue
-        try:
-            item = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise CorpusError(f"it is not JSON: {getattr(error, 'msg', 'too deep')}", "row", number) from error
-        yield number, _caption_of(item, number, "line")
-
-
-def _caption_of(item: object, number: int, unit: str) -> str:
-    caption = item.get("caption") if isinstance(item, dict) else item
-    if not isinstance(caption, str):
-        raise CorpusError('a caption must be a string or an object with a string "caption"', "row", number, unit)
-    return caption
-
-
-def _read_csv(source: BinaryIO) -> Iterator[tuple[int, str]]:
-    # csv itself refuses a field of over 128 KiB, so a quote that never closes cannot swallow the file.
-    reader = csv.reader((line for _, line in _lines(source)), strict=True)
-    columns: list[int] | None = None
-    headerless = False
-    try:
-        for row in reader:
-            number = reader.line_num
-            if columns is None and row:
-                columns = _caption_columns(row)
-                if columns:
-                    continue
-                if len(row) > 1:
-                    names = ", ".join(cell.strip()[:40] for cell in row[:10])
-                    raise CorpusError(
-                        f"no column is called caption, or caption_1, caption_2, ...; it has {names}",
-                        "row",
-                        number,
-                    )
-                columns, headerless = [0], True
-                yield number, row[0]
-            elif not row or columns is None:
-                yield number, ""
-            else:
-                if headerless and len(row) > 1:
-                    raise CorpusError(
-                        f"it has {len(row)} columns where the lines before have one; put quotes around"
-                        " a caption with a comma, or name the columns in the first line",
-                        "row",
-                        number,
-                    )
-                yield from ((number, caption) for caption in _cells(row, columns, number))
-    except csv.Error as error:
-        raise CorpusError(f"it is not CSV: {error}", "row", reader.line_num) from error
-
-
-def _caption_columns(header: list[str]) -> list[int]:
-    names = [name.strip().lower() for name in header]
-    if "caption" in names:
-        return [names.index("caption")]
-    return [at for at, name in enumerate(names) if re.fullmatch(r"caption_\d+", name)]
-
-
-def _cells(row: list[str], columns: list[int], number: int) -> list[str]:
-    if columns[-1] >= len(row):
-        raise CorpusError(f"it has {len(row)} columns and no caption in column {columns[-1] + 1}", "row", number)
-    return [row[at] for at in columns]
+def _sniff_table(first: str, column: str | None) -> CorpusFormat:
+    return CorpusFormat.CSV if has_captions(first, column) else CorpusFormat.TEXT

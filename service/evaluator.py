@@ -164,7 +164,8 @@ class Evaluator:
     def _corpus(self, file: Path, clap: "Clap") -> "AbstractAsyncContextManager[Domain]":
         from evaluation.domains import corpus_domain
 
-        limits = CorpusLimits(self.settings.corpus.max_captions, self.settings.corpus.max_caption_characters)
+        corpus = self.settings.corpus
+        limits = CorpusLimits(corpus.max_captions, corpus.max_caption_characters, corpus.max_unpacked_bytes)
         return corpus_domain(file, self.wish.cache, clap, limits, self.progress)
 
 

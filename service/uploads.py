@@ -10,6 +10,10 @@ from service.errors import BadField
 
 FIELD = "file"
 
+_FORM = "multipart/form-data"
+# Readers know gzip by its first bytes, so a body sent so is like a file that is packed.
+_CODINGS = {"", "identity", "gzip", "x-gzip"}
+
 
 @dataclass(frozen=True)
 class Upload:
@@ -32,10 +36,12 @@ async def read_upload(request: Request, known_fields: Iterable[str]) -> Upload:
     """Read the whole body, in memory once; its size is bounded by the body limit.
 
     Raises:
-        BadField: a form without ``file``, with an unknown or repeated field, or a file in place of a text.
+        BadField: a form without ``file``, with an unknown or repeated field, or a file in place of a text; a
+            content coding other than gzip, or one of a form.
     """
-    media_type = _media_type(request.headers.get("content-type", ""))
-    if media_type != "multipart/form-data":
+    media_type = media_type_of(request.headers.get("content-type", ""))
+    check_coding(request.headers.get("content-encoding", ""), media_type)
+    if media_type != _FORM:
         return Upload(await request.body(), media_type, "", {})
     async with request.form(max_files=8, max_fields=64) as form:
         return await _from_form(form.multi_items(), frozenset(known_fields))
@@ -59,8 +65,18 @@ async def _from_form(items: list[tuple[str, UploadFile | str]], known: frozenset
             fields[name] = value
     if file is None:
         raise BadField(f"{FIELD}: is missing from the form")
-    return Upload(await file.read(), _media_type(file.content_type or ""), file.filename or "", fields)
+    return Upload(await file.read(), media_type_of(file.content_type or ""), file.filename or "", fields)
 
 
-def _media_type(content_type: str) -> str:
+def check_coding(content_encoding: str, media_type: str) -> None:
+    """Raise `BadField` for a body in a content coding other than gzip, and for a form in any."""
+    coding = content_encoding.strip().lower()
+    if coding not in _CODINGS:
+        raise BadField(f"content-encoding: {coding[:40]!r} is not understood; send the file as it is, or as gzip")
+    if "gzip" in coding and media_type == _FORM:
+        raise BadField("content-encoding: a form cannot be gzip; send it as it is, with the file in it as gzip")
+
+
+def media_type_of(content_type: str) -> str:
+    """A content type without its parameters, in lower case."""
     return content_type.partition(";")[0].strip().lower()

@@ -4,7 +4,8 @@
     ROOT/building/<uuid>/                      versions under construction
     ROOT/trash/<uuid>/                         folders on their way out
     ROOT/domains/<name>/current                pointer: {"current": id, "previous": id or null}
-    ROOT/domains/<name>/versions/<id>/         version.json, statistics.npz, vectors.f32, shard/
+    ROOT/domains/<name>/versions/<id>/         version.json, statistics.npz, vectors.f32,
+                                               captions.idx, shard/
 
 A folder moves by rename and a pointer is replaced by rename, so a kill at any moment leaves each domain at
 one complete version; whatever no pointer names is removed at the next start.

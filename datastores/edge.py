@@ -9,10 +9,9 @@ import asyncio
 import builtins
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -22,13 +21,15 @@ from datastores.base import (
     DomainBusy,
     DomainNotFound,
     DomainVersion,
+    Entry,
     FloatArray,
     Neighbour,
     Statistics,
     VersionWriter,
 )
 from datastores.catalog import PATH_SETTING, Catalog, Pointer, check_name, read_about, read_statistics
-from datastores.edge_version import ServedVersion
+from datastores.checks import check_query
+from datastores.edge_version import ServedDomain, ServedVersion
 from datastores.edge_writer import EdgeWriter, ThreadedWriter
 
 _READERS = 4
@@ -39,24 +40,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class _Domain:
-    """The versions of a domain that answer; `left` is one a rollback has left, kept for its last requests."""
-
-    current: ServedVersion
-    previous: ServedVersion | None = None
-    left: ServedVersion | None = None
-
-    def versions(self) -> Iterator[ServedVersion]:
-        yield from (one for one in (self.current, self.previous, self.left) if one is not None)
-
-
 class EdgeStore:
     """A `DomainStore` over the embedded engine. `open` makes one."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._domains: dict[str, _Domain] = {}
+        self._domains: dict[str, ServedDomain] = {}
         self._unreadable: dict[str, DatastoreUnavailable] = {}
         self._writing: set[str] = set()
         self._switching = threading.Lock()
@@ -97,14 +86,26 @@ class EdgeStore:
     async def search(
         self, version: DomainVersion, vectors: FloatArray, limit: int
     ) -> builtins.list[builtins.list[Neighbour]]:
-        if limit < 1:
-            raise ValueError(f"a search for {limit} captions")
-        if vectors.ndim != 2 or vectors.shape[1] != version.dimension:
-            raise ValueError(f"vectors {vectors.shape} for a domain of dimension {version.dimension}")
+        check_query(version, vectors, limit)
         return await self._run(self._readers, self._read, version, lambda served: served.search(vectors, limit))
 
     async def statistics(self, version: DomainVersion) -> Statistics:
         return await self._run(self._readers, self._read, version, lambda served: read_statistics(served.folder))
+
+    async def lookup(self, version: DomainVersion, captions: Sequence[str]) -> builtins.list[FloatArray | None]:
+        return await self._run(self._readers, self._read, version, lambda served: served.lookup(captions))
+
+    async def entries(self, version: DomainVersion, *, page: int = 1024) -> AsyncIterator[builtins.list[Entry]]:
+        """In the order of registration. The version stays open to the end, whatever is switched meanwhile."""
+        served = self._acquire(version)
+        try:
+            for start in range(0, version.captions, page):
+                yield await self._run(self._readers, served.entries, start, page)
+        finally:
+            try:
+                self._readers.submit(served.release)
+            except RuntimeError:  # the store was closed meanwhile
+                served.release()
 
     @asynccontextmanager
     async def writer(self, domain: str, *, dimension: int, fingerprint: str) -> AsyncIterator[VersionWriter]:
@@ -151,7 +152,7 @@ class EdgeStore:
             previous = before.current if before else None
             pointer = Pointer(served.about.version, previous.about.version if previous else None)
             self._catalog.point(name, pointer)
-            self._domains[name] = _Domain(served, previous)
+            self._domains[name] = ServedDomain(served, previous)
             self._unreadable.pop(name, None)
             if before is not None:
                 self._retire(before.previous, before.left)
@@ -162,7 +163,7 @@ class EdgeStore:
             if domain.previous is None:
                 raise DomainNotFound(f"domain {name!r} has no version to return to")
             self._catalog.point(name, Pointer(domain.previous.about.version))
-            self._domains[name] = _Domain(domain.previous, left=domain.current)
+            self._domains[name] = ServedDomain(domain.previous, left=domain.current)
             self._retire(domain.left)
             return domain.previous.about
 
@@ -206,13 +207,13 @@ class EdgeStore:
                 previous = self._version(name, pointer.previous)
             except DatastoreUnavailable as error:
                 logger.error("domain %s cannot be rolled back: %s", name, error)
-        self._domains[name] = _Domain(current, previous)
+        self._domains[name] = ServedDomain(current, previous)
 
     def _version(self, name: str, version: str) -> ServedVersion:
         folder = self._catalog.version_folder(name, version)
         return ServedVersion(folder, read_about(folder))
 
-    def _serving(self, name: str) -> _Domain:
+    def _serving(self, name: str) -> ServedDomain:
         check_name(name)
         if name in self._unreadable:
             raise DatastoreUnavailable(str(self._unreadable[name]))
@@ -223,12 +224,16 @@ class EdgeStore:
 
     def _read(self, version: DomainVersion, ask: Callable[[ServedVersion], T]) -> T:
         # Held in the thread that reads: a caller that goes away must not let the version close under it.
+        served = self._acquire(version)
+        try:
+            return ask(served)
+        finally:
+            served.release()
+
+    def _acquire(self, version: DomainVersion) -> ServedVersion:
         for served in self._serving(version.domain).versions():
             if served.about.version == version.version and served.acquire():
-                try:
-                    return ask(served)
-                finally:
-                    served.release()
+                return served
         raise DomainNotFound(f"version {version.version} of domain {version.domain!r} is gone")
 
     async def _run(self, threads: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,9 +1,9 @@
-"""One version in the embedded engine: built once, then only read."""
+"""One complete version in the embedded engine: searched, looked up and walked through, never changed."""
 
 import contextlib
-import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +14,23 @@ from datastores.base import (
     DatastoreError,
     DatastoreUnavailable,
     DomainVersion,
+    Entry,
     FloatArray,
     Neighbour,
 )
 from datastores.catalog import PATH_SETTING
+from datastores.checks import SELF_SIMILARITY, unit
+from datastores.edge_index import CaptionIndex, hashes_of
 
-_CAPTION = "caption"
-_SHARD = "shard"
-_VECTORS = "vectors.f32"
-_CHUNK = 1024
-_SAMPLES = 8
-_SELF_SIMILARITY = 0.999
-_UNIT_TOLERANCE = 1e-3
+CAPTION = "caption"
+SHARD = "shard"
+VECTORS = "vectors.f32"
+INDEX = "captions.idx"
+_TEXTS_AT_ONCE = 4096
 
 
 @contextlib.contextmanager
-def _engine(folder: Path, doing: str) -> Iterator[None]:
+def engine_errors(folder: Path, doing: str) -> Iterator[None]:
     """Turn whatever the engine or the disk fails with into `DatastoreUnavailable`."""
     try:
         yield
@@ -38,71 +39,6 @@ def _engine(folder: Path, doing: str) -> Iterator[None]:
     # A panic of the engine (a full disk, say) is no Exception.
     except BaseException as error:
         raise DatastoreUnavailable(f"{doing} failed in {folder}: {error} ({PATH_SETTING})") from error
-
-
-class VersionBuild:
-    """Writes a shard and, beside it, the same vectors as one file of float32 rows, row = point id.
-
-    The second copy is for reading: the engine hands vectors to Python as lists of floats, so the 512
-    nearest of 20,000 x 384 took 38 ms with vectors from the engine, 5 ms with rows of the mapped file.
-    """
-
-    def __init__(self, folder: Path, dimension: int) -> None:
-        self.count = 0
-        self.samples: dict[int, str] = {}
-        self.folder = folder
-        self._dimension = dimension
-        self._seen: set[bytes] = set()
-        # Dot of unit vectors is their cosine, and leaves the stored vectors as they were given. A kill
-        # throws the whole folder away, so a write-ahead log would protect nothing.
-        config = engine.EdgeConfig(
-            vectors=engine.EdgeVectorParams(size=dimension, distance=engine.Distance.Dot), wal_enabled=False
-        )
-        with _engine(folder, "making a shard"):
-            (folder / _SHARD).mkdir()
-            self._shard = engine.EdgeShard.create(str(folder / _SHARD), config)
-            self._rows = (folder / _VECTORS).open("wb")
-
-    def add(self, captions: Sequence[str], vectors: FloatArray) -> None:
-        """Store what is new among the captions [n] with unit vectors [n, d]."""
-        vectors = _checked(captions, vectors, self._dimension)
-        fresh = np.array([row for row, caption in enumerate(captions) if self._is_new(caption)], dtype=int)
-        with _engine(self.folder, "storing captions"):
-            for rows in (fresh[start : start + _CHUNK] for start in range(0, len(fresh), _CHUNK)):
-                self._store([captions[row] for row in rows], vectors[rows])
-
-    def finish(self) -> None:
-        """Bring everything to the files and close them."""
-        with _engine(self.folder, "writing captions"):
-            self._shard.flush()
-            self._shard.close()
-            self._rows.close()
-
-    def abandon(self) -> None:
-        """Close the files, whatever state they are in."""
-        self._rows.close()
-        with contextlib.suppress(Exception):
-            self._shard.close()
-
-    def _is_new(self, caption: str) -> bool:
-        digest = hashlib.blake2b(caption.encode(), digest_size=16).digest()
-        if digest in self._seen:
-            return False
-        self._seen.add(digest)
-        return True
-
-    def _store(self, captions: list[str], vectors: FloatArray) -> None:
-        points = [
-            engine.Point(self.count + row, vector, {_CAPTION: caption})
-            for row, (caption, vector) in enumerate(zip(captions, vectors.tolist(), strict=True))
-        ]
-        self._shard.update(engine.UpdateOperation.upsert_points(points))
-        self._rows.write(np.ascontiguousarray(vectors).tobytes())
-        self.samples[self.count] = captions[0]
-        self.samples[self.count + len(captions) - 1] = captions[-1]
-        if len(self.samples) > 2 * _SAMPLES:
-            self.samples = dict(list(self.samples.items())[::2])
-        self.count += len(captions)
 
 
 class ServedVersion:
@@ -115,6 +51,7 @@ class ServedVersion:
         self._readers = 0
         self._shard: engine.EdgeShard | None = None
         self._vectors: FloatArray | None = None
+        self._index: CaptionIndex | None = None
         self._on_closed: Callable[[], None] | None = None
 
     def acquire(self) -> bool:
@@ -146,13 +83,13 @@ class ServedVersion:
         with self._lock:
             if self._shard is None or self._vectors is None:
                 about = self.about
-                with _engine(self.folder, f"opening version {about.version} of domain {about.domain!r}"):
-                    path = self.folder / _VECTORS
+                with engine_errors(self.folder, f"opening version {about.version} of domain {about.domain!r}"):
+                    path = self.folder / VECTORS
                     if path.stat().st_size != about.captions * about.dimension * np.float32().itemsize:
                         raise ValueError(f"{path.name} has not the size of {about.captions} vectors")
                     shape = (about.captions, about.dimension)
                     self._vectors = np.memmap(path, np.float32, "r", shape=shape)
-                    self._shard = engine.EdgeShard.load(str(self.folder / _SHARD))
+                    self._shard = engine.EdgeShard.load(str(self.folder / SHARD))
             return self._shard, self._vectors
 
     def search(self, vectors: FloatArray, limit: int) -> list[list[Neighbour]]:
@@ -168,53 +105,89 @@ class ServedVersion:
                 with_payload=True,
                 params=exact,
             )
-            for query in _unit(vectors).tolist()
+            for query in unit(vectors).tolist()
         ]
-        with _engine(self.folder, "searching"):
+        with engine_errors(self.folder, "searching"):
             answers = shard.query_batch(engine.QueryBatchRequest(requests))
         return [_neighbours(hits, stored) for hits in answers]
+
+    def lookup(self, captions: Sequence[str]) -> list[FloatArray | None]:
+        """See `DomainStore.lookup`."""
+        _, stored = self.prepare()
+        asked, rows = self._prepare_index().candidates(hashes_of(captions))
+        found: list[FloatArray | None] = [None] * len(captions)
+        texts = self._texts(rows.tolist())
+        for at, row, vector in zip(asked.tolist(), rows.tolist(), np.asarray(stored[rows]), strict=True):
+            if texts[row] == captions[at]:
+                found[at] = vector
+        return found
+
+    def entries(self, start: int, count: int) -> list[Entry]:
+        """At most `count` entries from row `start` on; none behind the last one."""
+        _, stored = self.prepare()
+        rows = range(start, min(start + count, self.about.captions))
+        texts = self._texts(rows)
+        # A copy, so that an entry stays good when the version closes.
+        return [
+            Entry(texts[row], vector) for row, vector in zip(rows, np.array(stored[start : rows.stop]), strict=True)
+        ]
 
     def verify(self, samples: Mapping[int, str]) -> None:
         """Count what is stored and find some of it again. Raises `DatastoreError` when it is not whole."""
         shard, stored = self.prepare()
-        with _engine(self.folder, "counting"):
+        with engine_errors(self.folder, "counting"):
             counted = shard.count(engine.CountRequest(exact=True))
         if counted != self.about.captions:
             raise DatastoreError(f"{self.about.captions} captions were added and {counted} are stored")
         rows = list(samples)
-        with _engine(self.folder, "reading"):
-            records = {record.id: record.payload or {} for record in shard.retrieve([*rows], True, False)}
+        texts = self._texts(rows)
         for row, best in zip(rows, self.search(stored[rows], 1), strict=True):
-            if records[row].get(_CAPTION) != samples[row]:
+            if texts[row] != samples[row]:
                 raise DatastoreError(f"caption {row} was stored as another one than {samples[row]!r}")
             # Another caption may have the very same vector, so what must come back is the vector.
-            if best[0].score < _SELF_SIMILARITY or float(best[0].vector @ stored[row]) < _SELF_SIMILARITY:
+            if best[0].score < SELF_SIMILARITY or float(best[0].vector @ stored[row]) < SELF_SIMILARITY:
                 raise DatastoreError(f"the stored caption {samples[row]!r} does not find itself")
+
+    def _prepare_index(self) -> CaptionIndex:
+        index = self._index or CaptionIndex.read(self.folder / INDEX, self.about.captions)
+        if index is None:
+            # Of an older drcap, or damaged: the captions themselves say all that it would.
+            everything = range(self.about.captions)
+            parts = [
+                hashes_of(self._texts(some).values())
+                for some in (everything[at : at + _TEXTS_AT_ONCE] for at in everything[::_TEXTS_AT_ONCE])
+            ]
+            index = CaptionIndex.of(np.concatenate(parts))
+        self._index = index
+        return index
+
+    def _texts(self, rows: Sequence[int]) -> dict[int, str]:
+        """The caption of each row, in the order asked. Raises `DatastoreUnavailable` when one is missing."""
+        shard, _ = self.prepare()
+        with engine_errors(self.folder, "reading captions"):
+            payloads = {record.id: record.payload for record in shard.retrieve([*rows], True, False)}
+            return {row: (payloads[row] or {})[CAPTION] for row in rows}
 
     def _close(self) -> None:
         with self._lock:
-            shard, self._shard, self._vectors = self._shard, None, None
+            shard, self._shard, self._vectors, self._index = self._shard, None, None, None
         if shard is not None:
-            with _engine(self.folder, "closing"):
+            with engine_errors(self.folder, "closing"):
                 shard.close()
         if self._on_closed is not None:
             self._on_closed()
 
 
-def _checked(captions: Sequence[str], vectors: FloatArray, dimension: int) -> FloatArray:
-    vectors = np.asarray(vectors, dtype=np.float32)
-    if vectors.shape != (len(captions), dimension):
-        shape = "x".join(map(str, vectors.shape))
-        raise DatastoreError(f"{len(captions)} captions of dimension {dimension} came with {shape} numbers")
-    # Written so that NaN fails too.
-    if not np.all(np.abs(np.linalg.norm(vectors, axis=1) - 1) < _UNIT_TOLERANCE):
-        raise DatastoreError("a caption's vector is not of unit norm")
-    return vectors
+@dataclass(frozen=True)
+class ServedDomain:
+    """The versions of a domain that answer; `left` is one a rollback has left, kept for its last requests."""
 
+    current: ServedVersion
+    previous: ServedVersion | None = None
+    left: ServedVersion | None = None
 
-def _unit(vectors: FloatArray) -> FloatArray:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(norms, np.finfo(np.float32).tiny), dtype=np.float32)
+    def versions(self) -> Iterator[ServedVersion]:
+        yield from (one for one in (self.current, self.previous, self.left) if one is not None)
 
 
 def _neighbours(hits: list[engine.ScoredPoint], stored: FloatArray) -> list[Neighbour]:
@@ -224,6 +197,6 @@ def _neighbours(hits: list[engine.ScoredPoint], stored: FloatArray) -> list[Neig
     order = np.lexsort((ids, -scores))
     rows = np.asarray(stored[ids[order]])
     return [
-        Neighbour((hits[at].payload or {})[_CAPTION], float(scores[at]), row)
+        Neighbour((hits[at].payload or {})[CAPTION], float(scores[at]), row)
         for at, row in zip(order, rows, strict=True)
     ]

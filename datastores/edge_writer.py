@@ -14,7 +14,8 @@ from datastores.base import (
     Statistics,
 )
 from datastores.catalog import Catalog, write_about
-from datastores.edge_version import ServedVersion, VersionBuild
+from datastores.edge_build import VersionBuild
+from datastores.edge_version import ServedVersion
 
 
 class EdgeWriter:

@@ -20,6 +20,15 @@ class Moments:
         self._mean: NDArray[np.float64] = np.zeros(dimension)
         self._scatter: NDArray[np.float64] = np.zeros((dimension, dimension))
 
+    @classmethod
+    def of(cls, statistics: Statistics) -> "Moments":
+        """Continue where stored moments ended."""
+        moments = cls(len(statistics.mean))
+        moments._count = statistics.count
+        moments._mean = np.array(statistics.mean, np.float64)
+        moments._scatter = np.array(statistics.covariance, np.float64) * statistics.count
+        return moments
+
     def add(self, vectors: FloatArray) -> None:
         """Take in vectors [n, d]."""
         if not len(vectors):

@@ -1,32 +1,21 @@
 """Registration: captions become a new version of a domain, which serves once it is whole."""
 
 import asyncio
-import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import Executor
+from contextlib import aclosing
 from dataclasses import dataclass
-from itertools import islice
-from typing import Protocol
+from typing import TypeVar
 
-from datastores.base import DomainStore, DomainVersion, FloatArray
+from datastores.base import DatastoreError, DomainStore, DomainVersion, FingerprintMismatch
 from datastores.corpus import CorpusError
+from datastores.embedding import Account, Batch, Encoding, TextEncoder
 from datastores.moments import Moments
 
+__all__ = ["Account", "Registered", "TextEncoder", "extend", "register"]
 
-class TextEncoder(Protocol):
-    """What registration needs of a CLAP."""
-
-    @property
-    def embedding_dim(self) -> int:
-        """Length d of every embedding."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Names the space of the embeddings."""
-
-    def embed_text(self, texts: Sequence[str]) -> FloatArray:
-        """Embed captions: n strings -> float32 [n, d], unit norm."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,12 +24,16 @@ class Registered:
 
     Attributes:
         version: the version that serves now.
-        repeated: captions left out because they had come before, letter for letter.
+        repeated: captions left out because they were there before, letter for letter.
+        embedded: captions that were embedded.
+        reused: captions that kept the vector they had in the version before.
         seconds: how long it took.
     """
 
     version: DomainVersion
     repeated: int
+    embedded: int
+    reused: int
     seconds: float
 
 
@@ -51,66 +44,156 @@ async def register(
     encoder: TextEncoder,
     *,
     batch: int = 1024,
+    piece: int | None = None,
     progress: Callable[[int], None] | None = None,
     executor: Executor | None = None,
+    account: Account | None = None,
 ) -> Registered:
-    """Embed captions into a new version of a domain and switch to it.
+    """Make captions a new version of a domain and switch to it; only what the serving one lacks is embedded.
 
-    Whatever fails, or a cancellation, before the switch leaves the domain as it was. Memory is bounded by
-    `batch` and a digest a caption, whatever the number of captions.
+    Whatever fails, or a cancellation, before the switch leaves the domain as it was; a cancellation that comes
+    while it switches is too late. Memory is bounded by `batch` and a digest a caption, whatever the number of
+    captions. One batch is read and embedded while the one before is stored.
 
     Args:
         store: where the domain lives.
         domain: its name.
-        captions: taken `batch` at a time in the worker thread, so reading them may block.
+        captions: taken `batch` at a time in a thread, so reading them may block.
         encoder: embeds them; called in the worker thread.
-        batch: captions embedded and stored at a time.
+        batch: captions read, looked up and stored at a time.
+        piece: captions embedded at a time, `batch` when left out; between two of them the worker is free.
         progress: called on the event loop with the number of captions stored so far.
         executor: the worker thread; one of the event loop's when left out.
+        account: counts meanwhile what has been done.
 
     Raises:
         CorpusError: there is no caption, or reading them failed.
         DatastoreError: the store refused or failed, see `DomainStore.writer` and `VersionWriter`.
     """
-    started = time.perf_counter()
-    loop = asyncio.get_running_loop()
+    started, account = time.perf_counter(), account or Account()
     moments = Moments(encoder.embedding_dim)
-    fresh = _Distinct(captions)
-
-    def embed_next() -> tuple[list[str], FloatArray] | None:
-        chunk = list(islice(fresh, batch))
-        if not chunk:
-            return None
-        vectors = encoder.embed_text(chunk)
-        moments.add(vectors)
-        return chunk, vectors
-
-    stored = 0
     async with store.writer(domain, dimension=encoder.embedding_dim, fingerprint=encoder.fingerprint) as writer:
-        while (embedded := await loop.run_in_executor(executor, embed_next)) is not None:
-            await writer.add(*embedded)
-            stored += len(embedded[0])
-            if progress is not None:
-                progress(stored)
-        if not stored:
+        encoding = Encoding(store, encoder, await _reusable(store, domain, encoder), executor, account)
+        async with aclosing(_ahead(encoding.batches(captions, batch, piece or batch, moments))) as batches:
+            async for one in batches:
+                await writer.add(one.captions, one.vectors)
+                _count(account, len(one.captions), progress)
+        if not account.stored:
             raise CorpusError("there is no caption to register", "empty")
-        version = await writer.commit(moments.statistics())
-    return Registered(version, fresh.repeated, time.perf_counter() - started)
+        version = await _to_its_end(writer.commit(moments.statistics()))
+    return _registered(version, account, started)
 
 
-class _Distinct(Iterator[str]):
-    """Each caption once: the store keeps equal ones once, and the moments must be those of what it keeps."""
+async def extend(
+    store: DomainStore,
+    domain: str,
+    captions: Iterable[str],
+    encoder: TextEncoder,
+    *,
+    max_captions: int,
+    batch: int = 1024,
+    piece: int | None = None,
+    executor: Executor | None = None,
+    account: Account | None = None,
+) -> Registered:
+    """Add captions to a domain: its next version is what it holds and, behind that, what is new.
 
-    def __init__(self, captions: Iterable[str]) -> None:
-        self.repeated = 0
-        self._captions = iter(captions)
-        self._seen: set[bytes] = set()
+    The moments are continued from the stored ones, which is as exact as computing them again. Captions that
+    the domain holds already count as repeated; when nothing is new the version that serves stays.
+    See `register` for the arguments and for what a failure leaves behind.
 
-    def __next__(self) -> str:
-        for caption in self._captions:
-            digest = hashlib.blake2b(caption.encode(), digest_size=16).digest()
-            if digest not in self._seen:
-                self._seen.add(digest)
-                return caption
-            self.repeated += 1
-        raise StopIteration
+    Raises:
+        DomainNotFound: there is no such domain.
+        FingerprintMismatch: another CLAP embedded it.
+        CorpusError: there would be more than `max_captions`, or reading them failed.
+        DatastoreError: the store refused or failed.
+    """
+    started, account = time.perf_counter(), account or Account()
+    async with store.writer(domain, dimension=encoder.embedding_dim, fingerprint=encoder.fingerprint) as writer:
+        serving = await store.resolve(domain)
+        if not _same_space(serving, encoder):
+            raise FingerprintMismatch(
+                f"domain {domain!r} was embedded by {serving.fingerprint!r}, these captions would be by"
+                f" {encoder.fingerprint!r}; register the domain again"
+            )
+        moments = Moments.of(await store.statistics(serving))
+        encoding = Encoding(store, encoder, serving, executor, account)
+        new = encoding.batches(captions, batch, piece or batch, moments, only_new=True)
+        async with aclosing(_ahead(new)) as batches:
+            async for one in batches:
+                if not account.stored:
+                    await _copy(store, serving, writer.add, batch, account)
+                if serving.captions + account.embedded > max_captions:
+                    raise CorpusError(
+                        f"the domain would have more than {max_captions:,} captions (DRCAP_CORPUS__MAX_CAPTIONS)",
+                        "too-many",
+                    )
+                await writer.add(one.captions, one.vectors)
+                _count(account, len(one.captions), None)
+        if not account.stored:
+            account.reused = serving.captions
+            return _registered(serving, account, started)
+        version = await _to_its_end(writer.commit(moments.statistics()))
+    return _registered(version, account, started)
+
+
+async def _reusable(store: DomainStore, domain: str, encoder: TextEncoder) -> DomainVersion | None:
+    try:
+        serving = await store.resolve(domain)
+    except DatastoreError:  # absent, or damaged, which registering it again is to mend
+        return None
+    return serving if _same_space(serving, encoder) else None
+
+
+def _same_space(version: DomainVersion, encoder: TextEncoder) -> bool:
+    return (version.fingerprint, version.dimension) == (encoder.fingerprint, encoder.embedding_dim)
+
+
+async def _copy(
+    store: DomainStore, version: DomainVersion, add: Callable[..., Awaitable[None]], page: int, account: Account
+) -> None:
+    async with aclosing(_ahead(store.entries(version, page=page))) as pages:
+        async for entries in pages:
+            one = Batch.of(entries)
+            await add(one.captions, one.vectors)
+            account.reused += len(entries)
+            _count(account, len(entries), None)
+
+
+def _count(account: Account, stored: int, progress: Callable[[int], None] | None) -> None:
+    account.stored += stored
+    if progress is not None:
+        progress(account.stored)
+
+
+def _registered(version: DomainVersion, account: Account, started: float) -> Registered:
+    return Registered(version, account.repeated, account.embedded, account.reused, time.perf_counter() - started)
+
+
+async def _ahead(source: AsyncIterator[T]) -> AsyncGenerator[T, None]:
+    """The items of `source`, the next one under way while one is used; `source` is closed at the end."""
+
+    async def take() -> T | None:
+        return await anext(source, None)
+
+    following = asyncio.create_task(take())
+    try:
+        while (item := await following) is not None:
+            following = asyncio.create_task(take())
+            yield item
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
+
+
+async def _to_its_end(work: Awaitable[T]) -> T:
+    """Await what a cancellation must not leave half done: one that comes meanwhile comes too late."""
+    task = asyncio.ensure_future(work)
+    while True:
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise

@@ -1,11 +1,18 @@
-"""What the shipped service loads: a bundle of `models` and the embedded datastore."""
+"""What the shipped service loads: a bundle of `models` and a datastore, embedded or on a server."""
 
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from datastores.base import DomainStore
+from pydantic import SecretStr
+
+from datastores.base import DatastoreUnavailable, DomainStore
 from service.bundle import Bundle
 from service.runtime import Loaders
-from service.settings import Settings
+from service.settings import DatastoreSettings, Settings, variable_name
+
+if TYPE_CHECKING:
+    from datastores.qdrant_config import QdrantConfig
 
 EMBEDDED = "embedded"
 
@@ -25,10 +32,47 @@ def load_bundle(settings: Settings) -> Bundle:
 
 
 async def open_store(settings: Settings) -> DomainStore:
-    """Open the datastore the settings name. Raises `DatastoreUnavailable`."""
-    from datastores.edge import EdgeStore
+    """Open the datastore the settings name: a server where there is a URL, else the embedded one.
 
-    return await EdgeStore.open(settings.datastore.path)
+    Raises:
+        DatastoreUnavailable: the folder cannot be used or a file of keys or certificates cannot be read. A
+            server that does not answer is no such case: the store says so until it is back.
+    """
+    if settings.datastore.url is None:
+        from datastores.edge import EdgeStore
+
+        return await EdgeStore.open(settings.datastore.path)
+    from datastores.qdrant import QdrantStore
+
+    return await QdrantStore.open(qdrant_config(settings.datastore))
+
+
+def qdrant_config(settings: DatastoreSettings) -> "QdrantConfig":
+    """What the settings say of the Qdrant server, its keys read from their files. Raises as `open_store`."""
+    from datastores.qdrant_config import QdrantConfig
+
+    if settings.url is None:
+        raise ValueError("the settings name no server")
+    apart = {"path", "url", "probe_seconds", "read_key", "write_key", "read_key_file", "write_key_file"}
+    return QdrantConfig(
+        settings.url,
+        read_key=_secret("read_key", settings.read_key, settings.read_key_file),
+        write_key=_secret("write_key", settings.write_key, settings.write_key_file),
+        **{name: value for name, value in settings if name not in apart},
+    )
+
+
+def _secret(name: str, value: SecretStr | None, file: Path | None) -> str | None:
+    if file is None:
+        return None if value is None else value.get_secret_value()
+    setting = variable_name("datastore", f"{name}_file")
+    try:
+        secret = file.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise DatastoreUnavailable(f"the key in {file} cannot be read: {error} ({setting})") from error
+    if not secret:
+        raise DatastoreUnavailable(f"the file {file} holds no key ({setting})")
+    return secret
 
 
 DEFAULT_LOADERS = Loaders(load_bundle, open_store)

@@ -7,8 +7,9 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "DRCAP_"
@@ -33,7 +34,47 @@ class ServerSettings(_Concern):
 class DatastoreSettings(_Concern):
     """Where the domains are kept."""
 
-    path: Path = Field(Path("data/domains"), description="folder of the embedded datastore")
+    path: Path = Field(Path("data/domains"), description="folder of the embedded datastore, used without a URL")
+    url: str | None = Field(
+        None, pattern=r"^https?://[^\s/]", description="Qdrant server, as https://host:6333 (the port when left out)"
+    )
+    read_key: SecretStr | None = Field(None, description="API key of the Qdrant server for serving")
+    read_key_file: Path | None = Field(None, description="file that holds the read key")
+    write_key: SecretStr | None = Field(None, description="API key for registering; without one the read key")
+    write_key_file: Path | None = Field(None, description="file that holds the write key")
+    ca_file: Path | None = Field(None, description="certificates to check the Qdrant server's against")
+    prefix: str = Field(
+        "drcap",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+        description="start of the name of every collection and alias on the Qdrant server",
+    )
+    timeout_seconds: float = Field(10.0, gt=0, description="for one answer to a search")
+    retry_seconds: float = Field(3.0, ge=0, description="for how long a failed read is tried again")
+    write_timeout_seconds: float = Field(60.0, gt=0, description="for one answer to a registration")
+    write_retry_seconds: float = Field(60.0, ge=0, description="for how long a failed write is tried again")
+    probe_seconds: float = Field(2.0, gt=0, description="within which the datastore answers /readyz")
+    upload_parallel: int = Field(4, ge=1, le=64, description="requests of one registration under way at a time")
+    shards: int | None = Field(None, ge=1, description="shards of a version; by default what the server chooses")
+    replication: int = Field(1, ge=1, description="copies of each shard")
+    write_consistency: int = Field(1, ge=1, description="copies that must confirm a write")
+    quantisation: Literal["none", "int8", "binary"] = Field(
+        "none", description="none, int8 or binary: what an index searches in before full vectors rescore"
+    )
+    memory: Literal["cached", "cold"] = Field(
+        "cached", description="cached or cold: vectors and index in memory or on disk"
+    )
+    exact_below: int = Field(100_000, ge=0, description="captions up to which a version is searched exactly")
+    index_wait_seconds: float = Field(
+        600.0, ge=0, description="for how long a switch waits for the index of a larger version"
+    )
+
+    @model_validator(mode="after")
+    def _one_source_a_key(self) -> Self:
+        for name in ("read_key", "write_key"):
+            if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
+                variables = (variable_name("datastore", name), variable_name("datastore", f"{name}_file"))
+                raise ValueError(f"{variables[0]} and {variables[1]} are both set; set one of them")
+        return self
 
 
 class AudioSettings(_Concern):
@@ -47,7 +88,12 @@ class AudioSettings(_Concern):
 class CorpusSettings(_Concern):
     """What the captions of a domain may be."""
 
-    max_bytes: int = Field(64 * 1024 * 1024, ge=1, description="bytes of the body of PUT /domains/{name}")
+    max_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=1,
+        description="bytes of a corpus, as it is sent",
+    )
+    max_unpacked_bytes: int = Field(1024 * 1024 * 1024, ge=1, description="bytes of a corpus once unpacked")
     max_captions: int = Field(1_000_000, ge=1, description="captions of one domain")
     max_caption_characters: int = Field(2_000, ge=1, description="characters of one caption")
 
@@ -56,16 +102,27 @@ class AdmissionSettings(_Concern):
     """How much work is let in; what comes on top is answered with 503 and Retry-After."""
 
     captions: int = Field(16, ge=1, description="caption requests under way or waiting")
-    registrations: int = Field(2, ge=1, description="registrations of domains under way")
+    registrations: int = Field(2, ge=1, description="registrations of domains under way; more wait as jobs")
     decoders: int = Field(2, ge=1, description="recordings decoded at the same time")
     retry_after_seconds: int = Field(2, ge=1, description="value of Retry-After")
+
+
+class JobsSettings(_Concern):
+    """Where registrations are kept until they are done, and how many."""
+
+    path: Path = Field(Path("data/jobs"), description="folder of uploaded corpora and of the records of jobs")
+    waiting: int = Field(16, ge=0, description="registrations that wait, or are uploaded, beside those under way")
+    kept: int = Field(200, ge=0, description="finished jobs that are remembered")
+    kept_days: float = Field(7.0, gt=0, description="days a finished job is remembered")
 
 
 class TimeoutSettings(_Concern):
     """How long a request may take, upload included; then it is answered with 504."""
 
     caption_seconds: float = Field(120.0, gt=0, description="for POST /caption")
-    registration_seconds: float = Field(3_600.0, gt=0, description="for PUT /domains/{name}")
+    registration_seconds: float = Field(
+        3_600.0, gt=0, description="for the upload of a corpus, and with wait=true until it serves"
+    )
     search_seconds: float = Field(30.0, gt=0, description="for GET /domains/{name}/search")
 
 
@@ -82,6 +139,7 @@ class Settings(BaseSettings):
     audio: AudioSettings = AudioSettings()
     corpus: CorpusSettings = CorpusSettings()
     admission: AdmissionSettings = AdmissionSettings()
+    jobs: JobsSettings = JobsSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
 
 

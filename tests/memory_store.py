@@ -14,6 +14,7 @@ from datastores.base import (
     DomainBusy,
     DomainNotFound,
     DomainVersion,
+    Entry,
     FloatArray,
     InvalidDomainName,
     Neighbour,
@@ -63,7 +64,7 @@ class MemoryStore:
         self, version: DomainVersion, vectors: FloatArray, limit: int
     ) -> builtins.list[builtins.list[Neighbour]]:
         self.searches.append(len(vectors))
-        one = next(v for v in self._versions[version.domain] if v.about == version)
+        one = self._version(version)
         answers = []
         for scores in vectors @ one.vectors.T:
             best = np.argsort(-scores)[:limit]
@@ -71,7 +72,18 @@ class MemoryStore:
         return answers
 
     async def statistics(self, version: DomainVersion) -> Statistics:
-        return next(v for v in self._versions[version.domain] if v.about == version).statistics
+        return self._version(version).statistics
+
+    async def lookup(self, version: DomainVersion, captions: Sequence[str]) -> builtins.list[FloatArray | None]:
+        one = self._version(version)
+        rows = {caption: row for row, caption in enumerate(one.captions)}
+        return [one.vectors[rows[caption]] if caption in rows else None for caption in captions]
+
+    async def entries(self, version: DomainVersion, *, page: int = 1024) -> AsyncIterator[builtins.list[Entry]]:
+        one = self._version(version)
+        everything = [Entry(*pair) for pair in zip(one.captions, one.vectors, strict=True)]
+        for start in range(0, len(everything), page):
+            yield everything[start : start + page]
 
     @asynccontextmanager
     async def writer(self, domain: str, *, dimension: int, fingerprint: str) -> AsyncIterator[_Writer]:
@@ -112,6 +124,12 @@ class MemoryStore:
             covariance = centred.T @ centred / len(vectors)
             mean = vectors.mean(axis=0, dtype=np.float64)
             await writer.commit(Statistics(len(vectors), mean, covariance.astype(np.float64)))
+
+    def _version(self, version: DomainVersion) -> _Version:
+        for one in self._versions.get(version.domain, []):
+            if one.about == version:
+                return one
+        raise DomainNotFound(f"version {version.version} of domain {version.domain!r} is gone")
 
     def _serving(self, domain: str) -> _Version:
         _check_name(domain)

@@ -1,12 +1,15 @@
 """Whether the service lives, whether it can caption, and what it has counted."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
+from datastores.base import DatastoreUnavailable
 from service.routes.dependencies import get_runtime, problems
 from service.runtime import Runtime
+from service.settings import variable_name
 
 router = APIRouter(tags=["health"])
 
@@ -25,7 +28,14 @@ async def livez() -> dict[str, str]:
 async def readyz(runtime: Annotated[Runtime, Depends(get_runtime)]) -> dict[str, str]:
     """200 once models and datastore are up and the datastore answers; 503 says what is missing."""
     parts = runtime.parts
-    await parts.store.list()
+    seconds = runtime.settings.datastore.probe_seconds
+    try:
+        async with asyncio.timeout(seconds):
+            await parts.store.list()
+    except TimeoutError as error:
+        # Before whoever probes gives up: an answer in time says more than none.
+        setting = variable_name("datastore", "probe_seconds")
+        raise DatastoreUnavailable(f"the datastore did not answer within {seconds:g} s ({setting})") from error
     return {"status": "ready", "bundle": parts.captioner.bundle.name}
 
 

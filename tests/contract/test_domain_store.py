@@ -1,8 +1,6 @@
-"""What every backend of `DomainStore` keeps. Another backend is one more parameter of `reopen`."""
+"""What every backend of `DomainStore` keeps. Another backend is one more parameter of `reopen` in conftest."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,54 +10,10 @@ from datastores.base import (
     DomainBusy,
     DomainNotFound,
     DomainStore,
-    DomainVersion,
-    FloatArray,
     InvalidDomainName,
     Statistics,
 )
-from datastores.edge import EdgeStore
-from datastores.moments import Moments
-
-DIMENSION = 48
-Reopen = Callable[[], Awaitable[DomainStore]]
-
-
-@pytest.fixture(params=["edge"])
-async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Reopen]:
-    """Closes the store, where one is open, and opens it again over the same data."""
-    opened: list[DomainStore] = []
-
-    async def again() -> DomainStore:
-        for store in opened:
-            await store.close()
-        opened[:] = [await EdgeStore.open(tmp_path / "store")]
-        return opened[0]
-
-    yield again
-    for store in opened:
-        await store.close()
-
-
-@pytest.fixture
-async def store(reopen: Reopen) -> DomainStore:
-    return await reopen()
-
-
-def unit_vectors(count: int, seed: int = 0) -> FloatArray:
-    vectors = np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
-
-
-def moments(vectors: FloatArray) -> Statistics:
-    moments = Moments(vectors.shape[1])
-    moments.add(vectors)
-    return moments.statistics()
-
-
-async def put(store: DomainStore, domain: str, vectors: FloatArray, word: str = "caption") -> DomainVersion:
-    async with store.writer(domain, dimension=DIMENSION, fingerprint="fake-1") as writer:
-        await writer.add([f"{word} {row}" for row in range(len(vectors))], vectors)
-        return await writer.commit(moments(vectors))
+from tests.contract.versions import DIMENSION, Reopen, moments, put, unit_vectors
 
 
 async def test_neighbours_and_scores_equal_brute_force(store: DomainStore) -> None:

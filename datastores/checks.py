@@ -1,0 +1,44 @@
+"""What every backend asks of the captions, vectors and queries it is given."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from datastores.base import DatastoreError, DomainVersion, FloatArray
+
+SELF_SIMILARITY = 0.999
+"""A stored caption asked for by its own vector scores at least this; what stays below was stored wrongly."""
+
+_UNIT_TOLERANCE = 1e-3
+
+
+def caption_digest(caption: str) -> bytes:
+    """Sixteen bytes that name a caption."""
+    return hashlib.blake2b(caption.encode(), digest_size=16).digest()
+
+
+def checked_vectors(captions: Sequence[str], vectors: FloatArray, dimension: int) -> FloatArray:
+    """The vectors [n, d] as float32. Raises `DatastoreError` unless there is one of unit norm for each caption."""
+    vectors = np.asarray(vectors, dtype=np.float32)
+    if vectors.shape != (len(captions), dimension):
+        shape = "x".join(map(str, vectors.shape))
+        raise DatastoreError(f"{len(captions)} captions of dimension {dimension} came with {shape} numbers")
+    # Written so that NaN fails too.
+    if not np.all(np.abs(np.linalg.norm(vectors, axis=1) - 1) < _UNIT_TOLERANCE):
+        raise DatastoreError("a caption's vector is not of unit norm")
+    return vectors
+
+
+def check_query(version: DomainVersion, vectors: FloatArray, limit: int) -> None:
+    """Raise `ValueError` for a limit below one or vectors of another dimension than the version's."""
+    if limit < 1:
+        raise ValueError(f"a search for {limit} captions")
+    if vectors.ndim != 2 or vectors.shape[1] != version.dimension:
+        raise ValueError(f"vectors {vectors.shape} for a domain of dimension {version.dimension}")
+
+
+def unit(vectors: FloatArray) -> FloatArray:
+    """The vectors [n, d] scaled to unit norm; zero stays zero."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norms, np.finfo(np.float32).tiny), dtype=np.float32)

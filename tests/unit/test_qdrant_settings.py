@@ -1,0 +1,74 @@
+"""The settings of the datastore's server become its configuration."""
+
+from pathlib import Path
+
+import pytest
+
+from datastores.base import DatastoreUnavailable
+from datastores.edge import EdgeStore
+from datastores.qdrant import QdrantStore
+from datastores.qdrant_config import QdrantConfig
+from service.loading import open_store, qdrant_config
+from service.settings import DatastoreSettings, Settings, SettingsError, load_settings
+
+URL = "http://127.0.0.1:1"
+
+
+def test_every_choice_has_a_setting_of_the_same_name_and_default() -> None:
+    assert qdrant_config(DatastoreSettings(url=URL)) == QdrantConfig(URL)
+
+
+def test_keys_are_read_from_files(tmp_path: Path) -> None:
+    (tmp_path / "read").write_text("may-read\n")
+    settings = DatastoreSettings.model_validate(
+        {"url": URL, "read_key_file": tmp_path / "read", "write_key": "may-write"}
+    )
+    config = qdrant_config(settings)
+    assert (config.read_key, config.write_key) == ("may-read", "may-write")
+    assert "may-write" not in repr(settings)
+
+
+@pytest.mark.parametrize("content", [None, " \n"])
+def test_a_key_file_without_a_key_is_named_with_its_setting(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "read").write_text(content)
+    settings = DatastoreSettings(url=URL, read_key_file=tmp_path / "read")
+    with pytest.raises(DatastoreUnavailable, match=r"read.*DRCAP_DATASTORE__READ_KEY_FILE"):
+        qdrant_config(settings)
+
+
+async def test_missing_certificates_are_named_with_their_setting(tmp_path: Path) -> None:
+    settings = DatastoreSettings(url="https://127.0.0.1:1", ca_file=tmp_path / "ca.pem")
+    with pytest.raises(DatastoreUnavailable, match=r"ca\.pem.*DRCAP_DATASTORE__CA_FILE"):
+        await open_store(Settings(datastore=settings))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DRCAP_DATASTORE__URL", "qdrant:6333"),
+        ("DRCAP_DATASTORE__QUANTISATION", "int4"),
+        ("DRCAP_DATASTORE__PREFIX", "a.b"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        load_settings()
+
+
+def test_a_key_and_its_file_exclude_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRCAP_DATASTORE__READ_KEY", "secret")
+    monkeypatch.setenv("DRCAP_DATASTORE__READ_KEY_FILE", "/run/secrets/key")
+    with pytest.raises(SettingsError, match=r"READ_KEY and .*READ_KEY_FILE") as refused:
+        load_settings()
+    assert "secret;" not in str(refused.value)
+
+
+async def test_a_url_picks_the_server_and_its_absence_the_folder(tmp_path: Path) -> None:
+    on_server = await open_store(Settings(datastore=DatastoreSettings(url=URL, retry_seconds=0)))
+    assert isinstance(on_server, QdrantStore)
+    await on_server.close()
+    embedded = await open_store(Settings(datastore=DatastoreSettings(path=tmp_path)))
+    assert isinstance(embedded, EdgeStore)
+    await embedded.close()

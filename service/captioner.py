@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datastores.base import DomainStore, DomainVersion, FingerprintMismatch, Neighbour, Statistics
-from datastores.registration import Registered, register
+from datastores.registration import Account, Registered, extend, register
 from models.conditioning import Conditioning
 from models.decoder import Generated, GenerationOptions
 from models.directions import mean_direction
@@ -172,8 +172,8 @@ class Captioner:
         """Captions -> unit vectors [n, d], in the CLAP's thread."""
         return await self._run(self._clap_thread, partial(self.bundle.clap.embed_text, texts))
 
-    async def register(self, domain: str, captions: Iterable[str]) -> Registered:
-        """Register a domain, embedding in the CLAP's thread, where captions come in between the batches.
+    async def register(self, domain: str, captions: Iterable[str], account: Account | None = None) -> Registered:
+        """Register a domain, embedding in the CLAP's thread, where captions come in between the pieces.
 
         Raises:
             CorpusError, DatastoreError: see `datastores.registration.register`.
@@ -183,8 +183,28 @@ class Captioner:
             domain,
             captions,
             self.bundle.clap,
-            batch=_CAPTIONS_AT_ONCE,
+            piece=_CAPTIONS_AT_ONCE,
             executor=self._clap_thread,
+            account=account,
+        )
+
+    async def extend(
+        self, domain: str, captions: Iterable[str], max_captions: int, account: Account | None = None
+    ) -> Registered:
+        """Add captions to a domain, embedding as `register` does.
+
+        Raises:
+            CorpusError, DatastoreError: see `datastores.registration.extend`.
+        """
+        return await extend(
+            self._store,
+            domain,
+            captions,
+            self.bundle.clap,
+            max_captions=max_captions,
+            piece=_CAPTIONS_AT_ONCE,
+            executor=self._clap_thread,
+            account=account,
         )
 
     async def _generate(self, prompts: Sequence[Prompt], options: GenerationOptions) -> list[Generated]:

@@ -33,7 +33,7 @@ def running_service(
     """Run the service on a free port of the loopback address while the context is open.
 
     Args:
-        folder: takes the log and, unless ``DRCAP_DATASTORE__PATH`` is set, the datastore.
+        folder: takes the log and, unless the environment names others, the datastore and the jobs.
         command: starts the service, `server_command` when left out; ``--host`` and ``--port`` are appended.
         ready_seconds: how long it may take until it is ready.
 
@@ -45,7 +45,8 @@ def running_service(
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    environment = {"DRCAP_DATASTORE__PATH": str(folder / "domains"), **os.environ, "HF_HUB_OFFLINE": "1"}
+    folders = {"DRCAP_DATASTORE__PATH": str(folder / "domains"), "DRCAP_JOBS__PATH": str(folder / "jobs")}
+    environment = {**folders, **os.environ, "HF_HUB_OFFLINE": "1"}
     log = folder / "service.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter, arguments as a list

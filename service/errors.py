@@ -63,9 +63,24 @@ class UnknownDomain(ServiceError):
     slug = "unknown-domain"
 
 
+class UnknownJob(ServiceError):
+    status = 404
+    slug = "unknown-job"
+
+
 class Busy(ServiceError):
     status = 409
     slug = "domain-busy"
+
+
+class JobFinished(ServiceError):
+    status = 409
+    slug = "job-finished"
+
+
+class JobCancelled(ServiceError):
+    status = 409
+    slug = "job-cancelled"
 
 
 class ClapMismatch(ServiceError):
@@ -118,6 +133,16 @@ class DatastoreDown(ServiceError):
     slug = "datastore-unavailable"
 
 
+class JobsFolderFailed(ServiceError):
+    status = 503
+    slug = "jobs-folder-unavailable"
+
+
+class JobInterrupted(ServiceError):
+    status = 503
+    slug = "job-interrupted"
+
+
 class DeadlinePassed(ServiceError):
     status = 504
     slug = "deadline-passed"
@@ -154,15 +179,25 @@ def problem_response(
     request: Request, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """A problem document of RFC 9457, with the request id as an extension member."""
-    body = {
+    body = problem_body(status, slug, detail, request.url.path, request_id_of(request))
+    return JSONResponse(body, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def problem_body(status: int, slug: str, detail: str, instance: str, request_id: str) -> dict[str, Any]:
+    """The members of a problem document."""
+    return {
         "type": TYPE_PREFIX + slug,
         "title": _title(status),
         "status": status,
         "detail": detail,
-        "instance": request.url.path,
-        "request_id": request.scope.get("state", {}).get("request_id", ""),
+        "instance": instance,
+        "request_id": request_id,
     }
-    return JSONResponse(body, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def request_id_of(request: Request) -> str:
+    """The id that `service.middleware.RequestContext` gave a request."""
+    return str(request.scope.get("state", {}).get("request_id", ""))
 
 
 def _title(status: int) -> str:
@@ -179,8 +214,7 @@ async def answer_error(request: Request, error: Exception) -> JSONResponse:
         return problem_response(request, error.status_code, slug, detail, error.headers)
     known = as_service_error(error)
     if known.status == 500:
-        request_id = request.scope.get("state", {}).get("request_id", "")
-        logger.error("request %s failed", request_id, exc_info=error)
+        logger.error("request %s failed", request_id_of(request), exc_info=error)
     return problem_response(request, known.status, known.slug, known.detail, known.headers)
 
 

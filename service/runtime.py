@@ -2,16 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TypedDict, TypeVar
+from functools import partial
+from typing import Any, TypedDict, TypeVar
 
 from datastores.base import DomainStore
 from service.bundle import Bundle
 from service.captioner import Captioner
 from service.errors import DeadlinePassed, NotReady, Overloaded
+from service.job_work import carry_out
+from service.jobs import Jobs
 from service.metrics import Metrics
 from service.settings import Settings, variable_name
 
@@ -33,6 +36,7 @@ class Parts:
 
     store: DomainStore
     captioner: Captioner
+    jobs: Jobs
 
 
 class Permits:
@@ -69,12 +73,13 @@ class Runtime:
         self.settings = settings
         self.metrics = metrics
         self.captions = Permits("captions", settings, metrics)
-        self.registrations = Permits("registrations", settings, metrics)
         self.audio_threads = ThreadPoolExecutor(settings.admission.decoders, thread_name_prefix="audio")
-        self.missing = {"bundle": "is loading", "datastore": "is opening"}
+        self.missing = {"bundle": "is loading", "datastore": "is opening", "jobs folder": "opens after them"}
         self._loaders = loaders
         self._parts: Parts | None = None
         self._opened: DomainStore | None = None
+        self._captioner: Captioner | None = None
+        self._jobs: Jobs | None = None
 
     @property
     def parts(self) -> Parts:
@@ -90,21 +95,31 @@ class Runtime:
             self._part("bundle", asyncio.to_thread(self._loaders.bundle, self.settings)),
             self._part("datastore", self._open_store()),
         )
-        if bundle is not None and store is not None:
-            self._parts = Parts(store, Captioner(bundle, store))
+        if bundle is None or store is None:
+            return
+        self._captioner = Captioner(bundle, store)
+        self._jobs = await self._part("jobs folder", self._open_jobs(self._captioner))
+        if self._jobs is not None:
+            self._parts = Parts(store, self._captioner, self._jobs)
             logger.info("ready: bundle %s", bundle.name)
 
     async def close(self) -> None:
         """Release threads, files and connections."""
         self.audio_threads.shutdown(wait=False, cancel_futures=True)
-        if self._parts is not None:
-            self._parts.captioner.close()
+        if self._jobs is not None:
+            await self._jobs.close()
+        if self._captioner is not None:
+            self._captioner.close()
         if self._opened is not None:
             await self._opened.close()
 
     async def _open_store(self) -> DomainStore:
         self._opened = await self._loaders.store(self.settings)
         return self._opened
+
+    def _open_jobs(self, captioner: Captioner) -> Coroutine[Any, Any, Jobs]:
+        work = partial(carry_out, captioner=captioner, limits=self.settings.corpus)
+        return Jobs.open(work, self.settings, self.metrics.admitted.labels("registrations"))
 
     async def _part(self, name: str, loading: Awaitable[T]) -> T | None:
         try:

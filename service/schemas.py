@@ -3,10 +3,12 @@
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from datastores.base import DomainVersion
+from datastores.corpus import OnError
 from service.bundle import Bundle
 from service.captioner import CaptionOptions
 
@@ -129,9 +131,27 @@ class DomainAnswer(BaseModel):
     name: str = Field(examples=["city"])
     version: str = Field(examples=[EXAMPLE_VERSION])
     captions: int = Field(description="captions in the version", examples=[1200])
+    dimension: int = Field(description="numbers in the embedding of a caption", examples=[384])
     fingerprint: str = Field(description="of the CLAP that embedded it", examples=["embedded-3f9a61c2"])
+    usable: bool = Field(description="whether the service runs that CLAP; if not, register the domain again")
     created: datetime
     projection_temperature: float = Field(examples=[0.05])
+    neighbours: int = Field(description="captions that the projection weighs one by one", examples=[128])
+
+    @classmethod
+    def of(cls, version: DomainVersion, bundle: Bundle) -> Self:
+        """Describe a version as this bundle would use it."""
+        return cls(
+            name=version.domain,
+            version=version.version,
+            captions=version.captions,
+            dimension=version.dimension,
+            fingerprint=version.fingerprint,
+            usable=version.fingerprint == bundle.clap.fingerprint,
+            created=version.created,
+            projection_temperature=bundle.projection.temperature,
+            neighbours=min(bundle.retrieval.neighbours, version.captions),
+        )
 
 
 class DomainList(BaseModel):
@@ -144,17 +164,27 @@ class RegistrationAnswer(DomainAnswer):
     """What a registration did."""
 
     received: int = Field(description="captions in the body", examples=[1250])
-    duplicates: int = Field(description="captions that stood there before", examples=[48])
-    empty: int = Field(description="lines without a caption", examples=[2])
+    duplicates: int = Field(description="captions that stood there, or in the domain added to, before", examples=[48])
+    empty: int = Field(description="entries without a caption", examples=[2])
+    skipped: int = Field(description="bad rows left out, as on_error=skip asked", examples=[0])
+    problems: list[str] = Field(description="what is wrong with the first of the bad rows", examples=[[]])
+    embedded: int = Field(description="captions that were new and have been embedded", examples=[12])
+    reused: int = Field(description="captions that keep the vector they had", examples=[1188])
     seconds: float = Field(examples=[1.9])
 
 
 class RegistrationQuery(BaseModel):
-    """How a registration is answered."""
+    """How a corpus is read, and when its registration is answered."""
 
     model_config = ConfigDict(extra="forbid")
 
-    wait: bool = Field(True, description="the answer comes when the domain serves; nothing else is known yet")
+    wait: bool = Field(False, description="the answer comes when the domain serves; else at once, as a job")
+    column: str | None = Field(
+        None, min_length=1, max_length=256, description="column or key that holds the captions", examples=["caption"]
+    )
+    on_error: OnError = Field(
+        "refuse", description="refuse: a bad row refuses the corpus. skip: it is left out and counted"
+    )
 
 
 class CorpusBody(BaseModel):

@@ -14,8 +14,8 @@ T = TypeVar("T")
 
 _MEANINGS = {
     400: "A field, parameter or name is wrong; the detail names it.",
-    404: "There is no such domain.",
-    409: "The domain is busy, or was embedded by another CLAP.",
+    404: "There is no such domain or job.",
+    409: "The domain is busy or was embedded by another CLAP, or the job is over.",
     413: "The body or the recording is over a limit; the detail names its setting.",
     415: "The body is not of a kind that can be read.",
     422: "The recording is damaged, cut short, empty or silent.",

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -17,6 +18,14 @@ from tests.memory_store import MemoryStore
 
 CITY = ["tone 4", "tone 9 in the city", "a tram rings", "rain on a roof"]
 FOREST = ["tone 4 between trees", "an owl calls", "wind in leaves"]
+
+
+@pytest.fixture(autouse=True)
+def jobs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where every app of a test keeps its jobs, unless its settings say another folder."""
+    folder = tmp_path / "jobs"
+    monkeypatch.setenv("DRCAP_JOBS__PATH", str(folder))
+    return folder
 
 
 @asynccontextmanager

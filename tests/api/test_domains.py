@@ -1,11 +1,19 @@
+import asyncio
+import json
+from pathlib import Path
+
 import httpx
 import pytest
 
+from datastores.edge import EdgeStore
+from datastores.registration import register
 from tests.api.conftest import CITY, serving
 from tests.api.test_caption import assert_problem
 from tests.fakes import FakeBundle, FakeClap
 from tests.memory_store import MemoryStore
 from tests.recordings import wav
+
+NDJSON = "application/x-ndjson"
 
 
 async def test_domains_are_listed_by_name(client: httpx.AsyncClient) -> None:
@@ -20,8 +28,11 @@ async def test_a_domain_is_described(client: httpx.AsyncClient) -> None:
         "name": "city",
         "version": "v1",
         "captions": 4,
+        "dimension": 64,
         "fingerprint": "fake-1",
+        "usable": True,
         "projection_temperature": 0.05,
+        "neighbours": 4,
     }
 
 
@@ -66,7 +77,7 @@ async def test_an_unknown_route_under_a_domain_is_404(client: httpx.AsyncClient)
 
 async def test_a_rollback_serves_the_version_before(client: httpx.AsyncClient) -> None:
     first = (await client.get("/domains/city")).json()["version"]
-    put = await client.put("/domains/city", json={"captions": ["tone 4 anew"]})
+    put = await client.put("/domains/city?wait=true", json={"captions": ["tone 4 anew"]})
     assert put.status_code == 200
     assert put.json()["version"] != first
     assert (await client.post("/caption?domain=city", content=wav())).json()["caption"] == "Heard: tone 4 anew"
@@ -74,3 +85,33 @@ async def test_a_rollback_serves_the_version_before(client: httpx.AsyncClient) -
     assert back.json()["version"] == first
     assert (await client.post("/caption?domain=city", content=wav())).json()["caption"] == f"Heard: {CITY[0]}"
     assert_problem(await client.post("/domains/city/rollback"), 404, "unknown-domain")
+
+
+async def test_a_domain_is_exported_a_caption_a_line(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/domains/city/captions")
+    assert answer.headers["content-type"].startswith("application/x-ndjson")
+    assert answer.headers["x-domain-version"] == "v1"
+    assert [json.loads(line)["caption"] for line in answer.text.splitlines()] == CITY
+    again = await client.put("/domains/copy?wait=true", content=answer.content, headers={"content-type": NDJSON})
+    assert again.json()["captions"] == len(CITY)
+
+
+async def test_an_export_is_of_one_version_throughout(tmp_path: Path) -> None:
+    store, clap = await EdgeStore.open(tmp_path / "store"), FakeClap()
+    await register(store, "city", [f"old {number}" for number in range(3000)], clap)
+    async with serving(store) as client:
+        runtime_pages: list[str] = []
+        async for some in store.entries(await store.resolve("city"), page=1000):
+            runtime_pages += [one.caption for one in some]
+            if len(runtime_pages) == 1000:
+                exported = asyncio.create_task(client.get("/domains/city/captions"))
+                for word in ("new", "newer"):
+                    await register(store, "city", [f"{word} {number}" for number in range(3)], clap)
+        lines = [json.loads(line)["caption"] for line in (await exported).text.splitlines()]
+        assert len({line.split()[0] for line in lines}) == 1
+        assert runtime_pages == [f"old {number}" for number in range(3000)]
+        assert (await client.get("/domains/city")).json()["captions"] == 3
+
+
+async def test_a_domain_that_is_not_there_is_not_exported(client: httpx.AsyncClient) -> None:
+    assert_problem(await client.get("/domains/nowhere/captions"), 404, "unknown-domain")

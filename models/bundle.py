@@ -10,7 +10,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.attention import use_double_attention
+from models.clap.aisfx import WrongWeights
 from models.clap.base import Clap
+from models.clap.loading import Backend, load_backend
 from models.conversion import default_cache, load_converted
 from models.decoder import Decoder, GenerationOptions
 from models.device import choose_device
@@ -38,11 +40,13 @@ class _Section(BaseModel):
 
 
 class ClapSection(_Section):
-    """Which CLAP hears: a backend of `models.clap` and where its weights are."""
+    """Which CLAP hears: see `models.clap.loading.ClapSource`."""
 
-    backend: Literal["embedded"]
+    backend: Backend
     source: str
     revision: str
+    tokenizer: str | None = None
+    centring: str | None = None
 
 
 class LlmSection(_Section):
@@ -194,10 +198,16 @@ def load_source(source: str, cache: Path | None = None) -> Llm:
 
 
 def load_clap(section: ClapSection, folder: Path, device: torch.device) -> Clap:
-    """The CLAP of a bundle in `folder`. Raises `MissingWeights` or what its backend raises for wrong weights."""
-    from models.clap.embedded import EmbeddedClap
+    """The CLAP of a bundle in `folder`.
 
-    return EmbeddedClap.load(folder / section.source, device)
+    Raises:
+        MissingWeights: a file or package is missing, or the hub cannot be reached.
+        BundleError: a file does not hold what it should; the message names it.
+    """
+    try:
+        return load_backend(section, folder, device)
+    except WrongWeights as error:
+        raise BundleError(f"the CLAP of {folder} cannot be used: {error}") from error
 
 
 def merge_adapter(llm: Llm, folder: Path) -> None:

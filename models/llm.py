@@ -29,6 +29,12 @@ class Llm:
         """Token id that ends a caption."""
         return int(self.tokenizer.eos_token_id)
 
+    @property
+    def control_tokens(self) -> dict[str, int]:
+        """Ids of the tokens that steer the model, by how they are written; the longer before those it begins with."""
+        tokens = zip(self.tokenizer.all_special_tokens, self.tokenizer.all_special_ids, strict=True)
+        return {str(token): int(i) for token, i in sorted(tokens, key=lambda pair: -len(pair[0]))}
+
     def tokenize(self, text: str) -> list[int]:
         """Token ids of plain text: what looks like a control token stays text, nothing is added around it."""
         ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]

@@ -1,7 +1,7 @@
 """The prompt: similar captions, the audio token(s), and the words that say what each of them is."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -50,12 +50,16 @@ class PromptTemplate:
 
     def split(self, similar_captions: Sequence[str]) -> tuple[str, str]:
         """The text before and the text after the audio token(s)."""
-        items = [self.similar_item.replace("{caption}", plain_caption(caption)) for caption in similar_captions]
-        similar = self.separator.join(items) if items else self.none
+        similar = self.similar(similar_captions)
         before, after = self.text.split("{audio}")
         if "{similar}" in before:
             return before.replace("{similar}", similar), after
         return before, after.replace("{similar}", similar)
+
+    def similar(self, captions: Sequence[str]) -> str:
+        """What stands for ``{similar}``."""
+        items = [self.similar_item.replace("{caption}", plain_caption(caption)) for caption in captions]
+        return self.separator.join(items) if items else self.none
 
 
 class Tokenizer(Protocol):
@@ -65,14 +69,35 @@ class Tokenizer(Protocol):
     def start_token(self) -> int:
         """Token id that begins a text."""
 
+    @property
+    def control_tokens(self) -> Mapping[str, int]:
+        """Ids of the tokens that steer the LLM, such as its end token, by how they are written."""
+
     def tokenize(self, text: str) -> list[int]:
         """Token ids of plain text, control tokens taken as text."""
 
 
 def encode_prompt(llm: Tokenizer, template: PromptTemplate, prompt: Prompt) -> tuple[list[int], list[int]]:
-    """Token ids before and after the audio token(s). Training and inference both write prompts here."""
-    before, after = template.split(prompt.similar_captions)
-    return [llm.start_token, *llm.tokenize(before)], llm.tokenize(after)
+    """Token ids before and after the audio token(s). Training and inference both write prompts here.
+
+    What the template writes as a control token of the LLM is one; in a caption it stays text. The text between two of
+    them is tokenised by itself, as SLAM-LLM does.
+    """
+    similar = template.similar(prompt.similar_captions)
+    before, after = (_encode(llm, side, similar) for side in template.text.split("{audio}"))
+    return [llm.start_token, *before], after
+
+
+def _encode(llm: Tokenizer, side: str, similar: str) -> list[int]:
+    controls = llm.control_tokens
+    written = "|".join(re.escape(token) for token in controls)
+    ids: list[int] = []
+    for piece in re.split(f"({written})", side) if written else [side]:
+        if piece in controls:
+            ids.append(controls[piece])
+        elif piece:
+            ids += llm.tokenize(piece.replace("{similar}", similar))
+    return ids
 
 
 def plain_caption(caption: str) -> str:

@@ -16,6 +16,7 @@ from service.cli_client import Url, checked, connect
 from service.cli_domains import domains
 from service.cli_errors import CommandError
 from service.cli_evaluate import evaluate
+from service.cli_import import imports
 from service.cli_train import train
 from service.loading import DEFAULT_LOADERS
 from service.runtime import Loaders
@@ -24,6 +25,7 @@ from service.settings import Settings, SettingsError, load_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Audio captions in the words of your domain.")
 app.add_typer(domains, name="domains")
+app.add_typer(imports, name="import")
 
 
 @app.command()

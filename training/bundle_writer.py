@@ -39,8 +39,12 @@ def write_bundle(
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     for path in base.iterdir():
-        if path.name not in _REPLACED and path.is_file():
+        if path.name in _REPLACED:
+            continue
+        if path.is_file():
             shutil.copyfile(path, unfinished / path.name)
+        else:  # a tokenizer that came with the CLAP
+            shutil.copytree(path, unfinished / path.name, ignore=shutil.ignore_patterns("__pycache__"))
     config = _config(read_config(base), name, facts)
     (unfinished / "bundle.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (unfinished / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

@@ -1,5 +1,7 @@
 """The prompt's text."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ class Letters:
     """One token a letter."""
 
     start_token = -1
+    control_tokens: ClassVar = {"</s>": -2}
 
     def tokenize(self, text: str) -> list[int]:
         return [ord(letter) for letter in text]
@@ -56,3 +59,10 @@ def test_a_prompt_begins_with_one_start_token() -> None:
     assert before.count(-1) == 1
     assert before[0] == -1
     assert -1 not in after
+
+
+def test_a_control_token_is_one_in_the_template_and_text_in_a_caption() -> None:
+    template = PromptTemplate("{similar}</s>{audio}</s>x", "{caption}", "", "")
+    before, after = encode_prompt(Letters(), template, Prompt(np.zeros(4, dtype=np.float32), ("a</s>",)))
+    assert before == [-1, *map(ord, "a</s>"), -2]
+    assert after == [-2, ord("x")]

@@ -1,0 +1,95 @@
+"""A LoRA that others trained, checked against the LLM it is for before anything of that LLM is loaded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from models.clap.aisfx import WrongWeights
+from models.clap.checkpoints import Weights, check_names, read_weights
+from models.packages import MissingWeights
+
+_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+
+
+@dataclass(frozen=True)
+class LlmFacts:
+    """An LLM's configuration of transformers, and the texts of its start and end token."""
+
+    name: str
+    config: Any
+    start: str
+    end: str
+
+    @property
+    def hidden_size(self) -> int:
+        """Length of a token's embedding."""
+        return int(self.config.hidden_size)
+
+
+def read_llm(source: str) -> LlmFacts:
+    """From a folder or GGUF file, of which nothing leaves, or the hub. Raises `MissingWeights`."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    path = Path(source)
+    where: dict[str, Any] = {"local_files_only": path.exists()}
+    if path.suffix == ".gguf":
+        where["gguf_file"], source = path.name, str(path.parent)
+    try:
+        config: Any = AutoConfig.from_pretrained(source, **where)
+        tokenizer: Any = AutoTokenizer.from_pretrained(source, **where)
+    except (OSError, ValueError) as error:
+        raise MissingWeights(f"no LLM at {path}: {error}") from error
+    return LlmFacts(path.name, config, str(tokenizer.bos_token), str(tokenizer.eos_token))
+
+
+def read_adapter(folder: Path) -> tuple[Any, Weights]:
+    """PEFT's `LoraConfig` and its weights. Raises `MissingWeights` or `WrongWeights`."""
+    from peft import LoraConfig
+
+    if not (folder / "adapter_config.json").is_file():
+        raise MissingWeights(f"{folder} has no adapter_config.json: it is no folder of PEFT")
+    try:
+        settings: Any = LoraConfig.from_pretrained(str(folder))
+    except (ValueError, TypeError) as error:
+        raise WrongWeights(f"{folder}/adapter_config.json describes no LoRA: {error}") from error
+    for name in _FILES:
+        if (folder / name).is_file():
+            return settings, read_weights(folder / name)
+    raise MissingWeights(f"{folder} has none of {', '.join(_FILES)}")
+
+
+def check_adapter(weights: Weights, settings: Any, llm: LlmFacts, path: Path) -> None:
+    """Raises `WrongWeights` unless the weights are all that this LoRA of this LLM has, each in its shape."""
+    from peft import get_peft_model
+    from peft.utils import get_peft_model_state_dict
+    from transformers import AutoModelForCausalLM
+
+    settings.base_model_name_or_path = None
+    # Names and shapes only: on the meta device a model of any size takes no memory.
+    with torch.device("meta"):
+        kind: Any = AutoModelForCausalLM
+        base: Any = kind.from_config(llm.config)
+        try:
+            adapted: Any = get_peft_model(base, settings)
+        except ValueError as error:
+            raise WrongWeights(f"the LoRA of {path} fits no layer of {llm.name}: {error}") from error
+        wanted: Weights = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    check_names(weights, wanted, path)
+    for name, value in weights.items():
+        if value.shape != wanted[name].shape:
+            raise WrongWeights(
+                f"{path}: {name} is {list(value.shape)}, for {llm.name} it should be {list(wanted[name].shape)}"
+            )
+
+
+def save_adapter(weights: Weights, settings: Any, llm: str, folder: Path) -> None:
+    """Write PEFT's folder, in safetensors."""
+    folder.mkdir()
+    tensors = {name: value.float().contiguous().clone() for name, value in weights.items()}
+    save_file(tensors, folder / _FILES[0])
+    settings.base_model_name_or_path = llm
+    settings.inference_mode = True
+    settings.save_pretrained(str(folder))

@@ -1,0 +1,88 @@
+"""Centring: the means of what a CLAP hears and reads, taken off both.
+
+Audio and text of a CLAP lie around two centres, and the way from one to the other is most of the gap between them.
+Subtracting each side's mean and renormalising narrows it, whatever the backend.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from models.clap.aisfx import WrongWeights
+from models.clap.base import Clap, FloatArray
+from models.packages import MissingWeights
+
+_NAMES = ("audio_mean", "text_mean")
+_NOWHERE = 1e-6
+
+
+@dataclass(frozen=True)
+class Centring:
+    """Means of embeddings of recordings and of captions in general, each float32 [d]."""
+
+    audio: FloatArray
+    text: FloatArray
+
+    @classmethod
+    def measure(cls, audio: FloatArray, text: FloatArray) -> "Centring":
+        """From embeddings of many recordings [n, d] and of many captions [m, d], not centred."""
+        means = (side.mean(axis=0, dtype=np.float64).astype(np.float32) for side in (audio, text))
+        return cls(*means)
+
+    @classmethod
+    def load(cls, path: Path, embedding_dim: int) -> "Centring":
+        """Raises `MissingWeights` for no file, `WrongWeights` unless it holds two finite vectors of this length."""
+        if not path.is_file():
+            raise MissingWeights(f"there is no file {path}")
+        try:
+            found = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise WrongWeights(f"{path} cannot be read: {error}") from error
+        if set(found) != set(_NAMES):
+            raise WrongWeights(f"{path} holds {sorted(found)}, a centring has {sorted(_NAMES)}")
+        for name, mean in found.items():
+            if mean.shape != (embedding_dim,) or not np.isfinite(mean).all():
+                raise WrongWeights(f"{path}: {name} is {list(mean.shape)}, the CLAP gives {embedding_dim} numbers")
+        return cls(*(found[name].astype(np.float32) for name in _NAMES))
+
+    def save(self, path: Path) -> None:
+        """Write the file that `load` reads."""
+        save_file({"audio_mean": self.audio, "text_mean": self.text}, path)
+
+
+class CentredClap:
+    """A CLAP whose vectors leave centred. Implements `models.clap.base.Clap`."""
+
+    def __init__(self, clap: Clap, centring: Centring) -> None:
+        self._clap = clap
+        self._centring = centring
+        self.sample_rate = clap.sample_rate
+        self.window_seconds = clap.window_seconds
+        self.embedding_dim = clap.embedding_dim
+        self.temperature = clap.temperature
+        made = hashlib.sha256(centring.audio.tobytes() + centring.text.tobytes())
+        self.fingerprint = f"{clap.fingerprint}-centred-{made.hexdigest()[:8]}"
+
+    def embed_audio(self, windows: Sequence[FloatArray]) -> FloatArray:
+        """See `models.clap.base.Clap.embed_audio`."""
+        return _centred(self._clap.embed_audio(windows), self._centring.audio)
+
+    def reads_whole(self, texts: Sequence[str]) -> list[bool]:
+        """See `models.clap.base.Clap.reads_whole`."""
+        return self._clap.reads_whole(texts)
+
+    def embed_text(self, texts: Sequence[str]) -> FloatArray:
+        """See `models.clap.base.Clap.embed_text`."""
+        return _centred(self._clap.embed_text(texts), self._centring.text)
+
+
+def _centred(vectors: FloatArray, mean: FloatArray) -> FloatArray:
+    moved = vectors - mean
+    norms = np.linalg.norm(moved, axis=1, keepdims=True)
+    # A vector that is the mean itself has no direction from there; the one it had serves.
+    return np.where(norms > _NOWHERE, moved / np.maximum(norms, _NOWHERE), vectors).astype(np.float32)

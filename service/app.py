@@ -11,7 +11,7 @@ from service.loading import DEFAULT_LOADERS
 from service.metrics import Metrics
 from service.middleware import BodyLimit, BodyRule, RequestContext
 from service.openapi import DESCRIPTION, install_openapi
-from service.routes import captions, domains, health, jobs, registration
+from service.routes import captions, domains, health, jobs, page, registration
 from service.runtime import Loaders, State, running
 from service.settings import Settings, variable_name
 
@@ -33,7 +33,7 @@ def create_app(settings: Settings, loaders: Loaders = DEFAULT_LOADERS) -> FastAP
     app.add_middleware(BodyLimit, rules=rules)
     app.add_middleware(RequestContext, metrics=metrics)
     install_error_handler(app)
-    for routes in (captions, registration, domains, jobs, health):
+    for routes in (captions, registration, domains, jobs, health, page):
         app.include_router(routes.router)
     install_openapi(app)
     return app

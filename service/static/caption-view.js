@@ -1,0 +1,204 @@
+// The view that captions: one recording, one domain at a time, every answer kept to compare.
+
+import * as api from "./api.js";
+import { Clip, MAX_DRAWN_SECONDS } from "./clip.js";
+import { curlLine } from "./curl.js";
+import { announce, byId, clock, showProblem, size } from "./dom.js";
+import { setUpIntake } from "./intake.js";
+import { currentKey } from "./key.js";
+import { Player } from "./player.js";
+import { markMoment, saveFile, saveSubtitles, setPlayable, showOthers, showResult } from "./result.js";
+import { Scope } from "./scope.js";
+
+export class CaptionView {
+  #clip = null;
+  #answer = null;
+  #answers = new Map();
+  #running = null;
+  #player = new Player((seconds) => this.#moved(seconds));
+  #scope = new Scope((seconds) => this.#player.seek(seconds));
+  #problem = byId("caption-problem");
+  #domain = byId("domain");
+
+  constructor() {
+    setUpIntake({
+      onFile: (file) => this.take(file),
+      onTrouble: (message) => this.fail(new api.Problem(message)),
+    });
+    this.#domain.addEventListener("change", () => this.#choose(this.#domain.value));
+    byId("cancel").addEventListener("click", () => this.#running?.abort());
+    byId("save-vtt").addEventListener("click", () => saveSubtitles(this.#answer, "vtt", this.#clip.name));
+    byId("save-srt").addEventListener("click", () => saveSubtitles(this.#answer, "srt", this.#clip.name));
+    byId("save-wav").addEventListener("click", () => saveFile(this.#clip.file, this.#clip.name));
+    byId("copy-curl").addEventListener("click", () => this.#copyCurl());
+  }
+
+  /** Offer these domains; the chosen one stays chosen while it exists. */
+  setDomains(domains) {
+    const [chosen, hadNone] = [this.#domain.value, this.#domain.disabled];
+    const names = domains.map((one) => one.name);
+    this.#domain.replaceChildren(...names.map((name) => new Option(name, name)));
+    this.#domain.disabled = names.length === 0;
+    if (names.includes(chosen)) this.#domain.value = chosen;
+    byId("no-domain").hidden = names.length > 0;
+    // An answer of a version that no longer serves is not offered to compare with.
+    const serving = new Set(domains.map((one) => `${one.name} ${one.version}`));
+    for (const [name, one] of this.#answers) {
+      if (!serving.has(`${name} ${one.domain_version}`)) this.#answers.delete(name);
+    }
+    const outdated = this.#answer && !this.#answers.has(this.#answer.domain) && names.includes(this.#answer.domain);
+    if (outdated || (hadNone && this.#clip)) this.#caption();
+  }
+
+  fail(error) {
+    showProblem(this.#problem, error);
+  }
+
+  /** Take a recording: show it, draw it and caption it. */
+  async take(file) {
+    this.#stop();
+    this.#clip?.close();
+    this.#answers.clear();
+    this.#answer = null;
+    const clip = new Clip(file);
+    this.#clip = clip;
+    this.#showClip(clip);
+    this.#caption();
+    clip.duration = await this.#player.load(clip);
+    if (clip !== this.#clip) return;
+    setPlayable(this.#player.playable);
+    await this.#draw(clip);
+  }
+
+  #showClip(clip) {
+    byId("drop").classList.add("has-clip");
+    byId("file-label").textContent = "Choose another";
+    byId("drop-text").textContent = "Drop another recording anywhere";
+    byId("clip").hidden = false;
+    byId("clip-name").textContent = clip.name;
+    byId("clip-facts").textContent = size(clip.file.size);
+    byId("save-wav").hidden = clip.name !== "recording.wav";
+    this.#scope.clear("Drawing…");
+  }
+
+  async #draw(clip) {
+    if (Number.isFinite(clip.duration)) {
+      byId("clip-facts").textContent = `${clock(clip.duration)} · ${size(clip.file.size)}`;
+      this.#scope.setDuration(clip.duration);
+    }
+    if (clip.duration > MAX_DRAWN_SECONDS) return this.#scope.note("Too long to be drawn here; it is captioned all the same.");
+    const decoded = await clip.decode();
+    if (clip !== this.#clip) return;
+    if (decoded === null) this.#scope.note("This browser cannot play or draw this file.");
+    else await this.#scope.draw(decoded.channels, decoded.rate);
+    if (clip === this.#clip && this.#answer) this.#scope.setSegments(this.#answer.segments ?? []);
+  }
+
+  #choose(domain) {
+    const known = this.#answers.get(domain);
+    this.#domain.value = domain;
+    if (known) {
+      this.#stop();
+      this.#show(known);
+    } else if (this.#clip) {
+      this.#caption();
+    }
+  }
+
+  async #caption() {
+    const [clip, domain] = [this.#clip, this.#domain.value];
+    if (!clip || this.#domain.disabled) return;
+    this.#stop();
+    const running = new AbortController();
+    this.#running = running;
+    const stopWaiting = this.#wait();
+    try {
+      const onUpload = (share) => this.#uploaded(share);
+      const answer = await api.caption(clip.file, domain, { signal: running.signal, onUpload });
+      this.#answers.set(domain, answer);
+      stopWaiting();
+      this.#show(answer);
+      announce(`Caption in the words of ${domain}: ${answer.caption}`);
+    } catch (error) {
+      if (this.#running !== running) return;
+      stopWaiting();
+      byId("result").hidden = this.#answer === null;
+      byId("answer").hidden = this.#answer === null;
+      if (error.name === "AbortError") announce("Cancelled");
+      else this.fail(error);
+    } finally {
+      if (this.#running === running) this.#running = null;
+    }
+  }
+
+  // Nothing more is heard of a request that something newer has replaced.
+  #stop() {
+    const running = this.#running;
+    this.#running = null;
+    running?.abort();
+  }
+
+  #wait() {
+    const started = performance.now();
+    showProblem(this.#problem, null);
+    byId("answer").hidden = byId("busy").hidden = false;
+    byId("answer").setAttribute("aria-busy", "true");
+    byId("result").hidden = true;
+    announce("Captioning");
+    this.#uploaded(1);
+    const running = this.#running;
+    const timer = setInterval(() => {
+      const seconds = (performance.now() - started) / 1000;
+      if (seconds > 2 && byId("busy-text").dataset.stage === "heard") {
+        byId("busy-text").textContent = `Listening… ${clock(seconds)}`;
+      }
+      if (this.#running !== running) clearInterval(timer);
+    }, 500);
+    return () => {
+      clearInterval(timer);
+      byId("busy").hidden = true;
+      byId("answer").removeAttribute("aria-busy");
+    };
+  }
+
+  #uploaded(share) {
+    const text = byId("busy-text");
+    text.dataset.stage = share < 1 ? "sent" : "heard";
+    text.textContent = share < 1 ? `Sending… ${Math.round(100 * share)}%` : "Listening…";
+  }
+
+  #show(answer) {
+    this.#answer = answer;
+    showProblem(this.#problem, null);
+    byId("busy").hidden = true;
+    byId("answer").hidden = false;
+    byId("answer").removeAttribute("aria-busy");
+    showResult(answer, { onPlay: (seconds) => this.#player.playFrom(seconds) });
+    setPlayable(this.#player.playable);
+    const others = [...this.#answers.values()].filter((one) => one.domain !== answer.domain);
+    showOthers(others, { onChoose: (domain) => this.#choose(domain) });
+    this.#scope.setSegments(answer.segments ?? []);
+    byId("curl").textContent = curlLine(this.#clip.name, answer.domain, document.baseURI, currentKey() !== "");
+  }
+
+  #moved(seconds) {
+    const segments = this.#answer?.segments ?? [];
+    const index = segments.findLastIndex((one) => one.start <= seconds && seconds < one.end);
+    this.#scope.setTime(seconds, index);
+    markMoment(index);
+  }
+
+  async #copyCurl() {
+    const button = byId("copy-curl");
+    try {
+      await navigator.clipboard.writeText(byId("curl").textContent);
+      button.textContent = "Copied";
+      announce("Copied");
+    } catch {
+      // Without the clipboard, as over plain http, the line is selected for the visitor to copy.
+      getSelection().selectAllChildren(byId("curl"));
+      button.textContent = "Selected";
+    }
+    setTimeout(() => (button.textContent = "Copy"), 2000);
+  }
+}

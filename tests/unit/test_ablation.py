@@ -6,7 +6,7 @@ import pytest
 from rich.progress import Progress
 
 from evaluation.ablation import ablate, against_nearest
-from evaluation.arms import FULL, NEAREST, SHIPPED, Arm, ablation_arms, shipped_arm
+from evaluation.arms import FULL, NEAREST, Arm, ablation_arms, shipped_arm
 from evaluation.domains import Domain, open_domain
 from evaluation.pipeline import Sounds, Trial, caption, trials
 from models.bundle import LoadedBundle, RetrievalSection

@@ -48,9 +48,9 @@ def double_attention(
     count, heads, length, _size = query.shape
     key_heads = key.shape[1]
     # The heads of a group read the same keys: stacked as more queries, the keys need no copy a head.
-    grouped = query.double().reshape(count, key_heads, heads // key_heads * length, -1)
-    scores = grouped @ key.double().transpose(2, 3) * scaling
+    grouped = (query.double() * scaling).reshape(count, key_heads, heads // key_heads * length, -1)
+    scores = grouped @ key.double().transpose(2, 3)
     if attention_mask is not None:
-        scores = scores + attention_mask.double().repeat(1, 1, heads // key_heads, 1)
+        scores.view(count, key_heads, heads // key_heads, length, -1).add_(attention_mask.unsqueeze(2))
     out = torch.softmax(scores, dim=-1) @ value.double()
     return out.reshape(count, heads, length, -1).transpose(1, 2).contiguous().to(query.dtype), None

@@ -1,10 +1,13 @@
 """The contract of a decoder: prompts in, captions out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from models.prompt import Prompt
+
+Gone = Callable[[int], bool]
+"""Whether nobody waits for the caption of the prompt at this index any more."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ class Generated:
     alternatives: tuple[str, ...] = ()
 
 
+def nobody(_: int) -> bool:
+    """All captions are waited for."""
+    return False
+
+
 class Decoder(Protocol):
     """Writes captions. The answer for a prompt never depends on what else is in the batch."""
 
@@ -60,5 +68,12 @@ class Decoder(Protocol):
     def model_name(self) -> str:
         """Name for answers and logs."""
 
-    def generate(self, prompts: Sequence[Prompt], options: GenerationOptions) -> list[Generated]:
-        """One caption a prompt, in order."""
+    def generate(self, prompts: Sequence[Prompt], options: GenerationOptions, gone: Gone = nobody) -> list[Generated]:
+        """One caption a prompt, in order.
+
+        Args:
+            prompts: what is captioned.
+            options: how.
+            gone: asked before each token. A prompt nobody waits for leaves the batch; what is answered for it is cut
+                short.
+        """

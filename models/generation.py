@@ -7,11 +7,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from models.decoder import GenerationOptions
+from models.decoder import GenerationOptions, Gone, nobody
 
 
 class StepModel(Protocol):
-    """A language model in the middle of a batch; row r continues sequence r."""
+    """A language model in the middle of a batch; row r continues sequence r, those of a prompt stand together."""
 
     def start(self) -> Tensor:
         """Read the prompts; log-probabilities of the first token, [n, vocabulary]."""
@@ -31,19 +31,21 @@ class _Beam:
 
 
 def decode(
-    model: StepModel, prompts: int, options: GenerationOptions, end_tokens: frozenset[int]
+    model: StepModel, prompts: int, options: GenerationOptions, end_tokens: frozenset[int], gone: Gone = nobody
 ) -> list[list[tuple[int, ...]]]:
     """Token ids of the captions found for each prompt, best first, without the end token.
 
-    Greedy, sampled (a generator a prompt, so that batch mates do not change the draw) or by beam search.
+    Greedy, sampled (a generator a prompt, so that batch mates do not change the draw) or by beam search. A prompt
+    leaves the batch once its caption has ended or its client is `gone`, which is asked before each token; what is
+    answered for one that is gone is cut short, and may be empty.
     """
     if options.num_beams > 1:
-        return _beam_search(model, prompts, options, end_tokens)
-    return _one_by_one(model, prompts, options, end_tokens)
+        return _beam_search(model, prompts, options, end_tokens, gone)
+    return _one_by_one(model, prompts, options, end_tokens, gone)
 
 
 def _one_by_one(
-    model: StepModel, prompts: int, options: GenerationOptions, end_tokens: frozenset[int]
+    model: StepModel, prompts: int, options: GenerationOptions, end_tokens: frozenset[int], gone: Gone
 ) -> list[list[tuple[int, ...]]]:
     generators = [torch.Generator().manual_seed(options.seed) for _ in range(prompts)]
     captions: list[list[int]] = [[] for _ in range(prompts)]
@@ -57,6 +59,7 @@ def _one_by_one(
         going = [row for row, token in enumerate(tokens) if token not in end_tokens]
         for row in going:
             captions[live[row]].append(tokens[row])
+        going = [row for row in going if not gone(live[row])]
         live = [live[row] for row in going]
         if not live or length == options.max_new_tokens:
             break
@@ -72,7 +75,7 @@ def _choose(scores: Tensor, temperature: float, generator: torch.Generator) -> i
 
 
 def _beam_search(
-    model: StepModel, prompts: int, options: GenerationOptions, end_tokens: frozenset[int]
+    model: StepModel, prompts: int, options: GenerationOptions, end_tokens: frozenset[int], gone: Gone
 ) -> list[list[tuple[int, ...]]]:
     width = options.num_beams
     beams: list[list[_Beam]] = [[_Beam((), 0.0)] for _ in range(prompts)]
@@ -94,7 +97,7 @@ def _beam_search(
                     beams[prompt].append(_Beam((*tokens, token), score))
                     rows.append(first + parent)
             first += len(parents)
-            if _settled(beams[prompt], finished[prompt], width):
+            if _settled(beams[prompt], finished[prompt], width) or gone(prompt):
                 rows = rows[: len(rows) - len(beams[prompt])]
                 beams[prompt] = []
         if not rows or length == options.max_new_tokens:
@@ -102,7 +105,7 @@ def _beam_search(
         last = [beam.tokens[-1] for prompt in beams for beam in prompt]
         scores = model.step(torch.tensor(rows), torch.tensor(last))
     return [
-        [beam.tokens for beam in sorted(done or going, key=_Beam.normalised, reverse=True)[:width]]
+        [beam.tokens for beam in sorted(done or going or [_Beam((), 0.0)], key=_Beam.normalised, reverse=True)[:width]]
         for done, going in zip(finished, beams, strict=True)
     ]
 

@@ -7,21 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.decoder import Generated, GenerationOptions
+from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.generation import decode
 from models.llm import Llm
 from models.projector import Projector
 from models.prompt import Prompt, PromptTemplate, encode_prompt
+from models.prompt_batch import PromptBatch
 
 _SPACES = re.compile(r"\s+")
 
 
 class LlmDecoder:
-    """Implements `models.decoder.Decoder` with a causal model of transformers.
-
-    Prompts are padded on the left and positions counted from each prompt's own start, so a caption does not depend
-    on its batch mates.
-    """
+    """Implements `models.decoder.Decoder` with a causal model of transformers."""
 
     def __init__(self, llm: Llm, projector: Projector, template: PromptTemplate, model_name: str) -> None:
         if projector.llm_dim != llm.hidden_size:
@@ -37,12 +34,12 @@ class LlmDecoder:
         self._forbidden = torch.tensor(sorted(set(llm.tokenizer.all_special_ids) - {llm.end_token}))
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[Prompt], options: GenerationOptions) -> list[Generated]:
+    def generate(self, prompts: Sequence[Prompt], options: GenerationOptions, gone: Gone = nobody) -> list[Generated]:
         """One caption a prompt, in order; see `models.decoder.Decoder`."""
         if not prompts:
             return []
-        batch = _Batch(self._llm.model, *self._embed(prompts), self._forbidden)
-        captions = decode(batch, len(prompts), options, self._end_tokens)
+        batch = PromptBatch(self._llm.model, *self._embed(prompts), self._forbidden)
+        captions = decode(batch, len(prompts), options, self._end_tokens, gone)
         return [
             Generated(self._text(found[0]), len(found[0]) + 1, tuple(self._text(tokens) for tokens in found[1:]))
             for found in captions
@@ -77,45 +74,3 @@ class LlmDecoder:
     def _text(self, tokens: Sequence[int]) -> str:
         text = self._llm.tokenizer.decode(list(tokens), skip_special_tokens=True)
         return _SPACES.sub(" ", text).strip()
-
-
-class _Batch:
-    """A batch under way: the key-value cache, the mask over it, and each row's next position."""
-
-    def __init__(self, model: Any, embeds: Tensor, mask: Tensor, forbidden: Tensor) -> None:
-        from transformers import DynamicCache
-
-        self._model = model
-        self._embeds = embeds
-        self._mask = mask
-        self._forbidden = forbidden
-        self._positions = mask.sum(dim=1)
-        self._cache: Any = DynamicCache(config=model.config)
-
-    def start(self) -> Tensor:
-        positions = (self._mask.cumsum(dim=1) - 1).clamp(min=0)
-        return self._forward(positions, inputs_embeds=self._embeds)
-
-    def step(self, rows: Tensor, tokens: Tensor) -> Tensor:
-        same = len(rows) == len(self._mask) and torch.equal(rows, torch.arange(len(rows)))
-        rows, tokens = rows.to(self._mask.device), tokens.to(self._mask.device)
-        if not same:
-            self._cache.batch_select_indices(rows)
-            self._mask, self._positions = self._mask[rows], self._positions[rows]
-        self._mask = torch.cat([self._mask, torch.ones(len(rows), 1, dtype=torch.long, device=rows.device)], dim=1)
-        positions = self._positions.unsqueeze(1)
-        self._positions = self._positions + 1
-        return self._forward(positions, input_ids=tokens.unsqueeze(1))
-
-    def _forward(self, positions: Tensor, **inputs: Tensor) -> Tensor:
-        out = self._model(
-            **inputs,
-            attention_mask=self._mask,
-            position_ids=positions,
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits: Tensor = out.logits[:, -1].float().cpu()
-        logits[:, self._forbidden] = -torch.inf
-        return torch.log_softmax(logits, dim=-1)

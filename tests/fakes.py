@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.clap.base import Clap, FloatArray
-from models.decoder import Decoder, Generated, GenerationOptions
+from models.decoder import Decoder, Generated, GenerationOptions, Gone, nobody
 from models.projection import Moments
 from models.prompt import Prompt
 
@@ -46,7 +46,7 @@ class FakeDecoder:
 
     model_name = "fake"
 
-    def generate(self, prompts: Sequence[Prompt], options: GenerationOptions) -> list[Generated]:
+    def generate(self, prompts: Sequence[Prompt], options: GenerationOptions, gone: Gone = nobody) -> list[Generated]:
         return [
             Generated(text=f"Heard: {p.similar_captions[0]}" if p.similar_captions else "Heard", tokens=4)
             for p in prompts

@@ -11,7 +11,7 @@ from evaluation.domains import Domain, open_domain
 from evaluation.pipeline import Sounds, Trial, caption, trials
 from models.bundle import LoadedBundle, RetrievalSection
 from models.clap.base import FloatArray
-from models.decoder import Generated, GenerationOptions
+from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.projection import Projection
 from models.prompt import Prompt
 from tests.fakes import FakeClap, FakeDecoder
@@ -30,10 +30,10 @@ class ReadingDecoder(FakeDecoder):
         self.prompts: list[Prompt] = []
         self.options: list[GenerationOptions] = []
 
-    def generate(self, prompts: Sequence[Prompt], options: GenerationOptions) -> list[Generated]:
+    def generate(self, prompts: Sequence[Prompt], options: GenerationOptions, gone: Gone = nobody) -> list[Generated]:
         self.prompts += prompts
         self.options += [options] * len(prompts)
-        return super().generate(prompts, options)
+        return super().generate(prompts, options, gone)
 
 
 class SearchedStore(MemoryStore):

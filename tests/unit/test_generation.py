@@ -35,6 +35,18 @@ class TableModel:
         return self._table[tokens]
 
 
+class CountingModel(TableModel):
+    """Remembers how many rows each step had."""
+
+    def __init__(self, chances: dict[int, dict[int, float]], starts: list[int]) -> None:
+        super().__init__(chances, starts)
+        self.rows: list[int] = []
+
+    def step(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        self.rows.append(len(rows))
+        return super().step(rows, tokens)
+
+
 # The likeliest first step (2) leads to a poor end; beams find 3, 4.
 _TRAP = {
     1: {2: 0.6, 3: 0.4},
@@ -106,3 +118,38 @@ def test_no_run_of_three_tokens_comes_twice(beams: int) -> None:
     runs = [caption[i : i + 3] for i in range(len(caption) - 2)]
     assert len(runs) == len(set(runs))
     assert len(caption) < 10
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_prompt_whose_client_has_gone_leaves_the_batch_and_changes_no_other(beams: int) -> None:
+    endless = {1: {2: 1.0}, 2: {3: 0.9, 4: 0.1}, 3: {4: 0.9, 2: 0.1}, 4: {3: 0.9, 2: 0.1}}
+    options = GenerationOptions(num_beams=beams, max_new_tokens=9, no_repeat=0)
+    alone = decode(TableModel(endless, [1]), 1, options, frozenset({END}))
+    model = CountingModel(endless, [1, 1, 1])
+    asked: list[int] = []
+
+    def gone(prompt: int) -> bool:
+        asked.append(prompt)
+        return prompt == 1 and asked.count(1) > 3
+
+    captions = decode(model, 3, options, frozenset({END}), gone)
+    assert captions[0] == captions[2] == alone[0]
+    assert len(captions[1][0]) < 9
+    assert model.rows[2:4] == [3 * beams, 2 * beams]
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_decoding_stops_when_all_clients_have_gone(beams: int) -> None:
+    endless = {1: {2: 1.0}, 2: {2: 0.9, 3: 0.1}, 3: {2: 1.0}}
+    options = GenerationOptions(num_beams=beams, max_new_tokens=30, no_repeat=0)
+    model = TableModel(endless, [1, 1])
+    assert len(decode(model, 2, options, frozenset({END}), lambda _: model.steps == 2)) == 2
+    assert model.steps == 2
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_clients_that_have_gone_before_the_first_token_cost_no_step(beams: int) -> None:
+    model = TableModel(_TRAP, [1, 2])
+    captions = decode(model, 2, GenerationOptions(num_beams=beams), frozenset({END}), lambda _: True)
+    assert (len(captions), model.steps) == (2, 0)
+    assert all(found for found in captions)

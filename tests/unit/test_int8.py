@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.int8 import Int8Linear, int8_supported, quantise_linears
+from models.int8 import Int8Linear, int8_supported, quantise_linears, quantise_smoothed
 
 pytestmark = pytest.mark.skipif(not int8_supported(), reason="this torch has no int8 kernel")
 
@@ -44,3 +44,34 @@ def test_every_linear_without_bias_is_replaced_and_others_are_kept() -> None:
     assert quantise_linears(model) == 2
     assert [type(module) for module in model] == [Int8Linear, nn.Sequential, Int8Linear]
     assert biased in list(model.modules())
+
+
+def test_smoothing_brings_a_layer_with_a_few_huge_columns_nearer_to_float() -> None:
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(256, 64, generator=generator)
+    x[:, :2] *= 40
+    plain, smoothed = nn.Sequential(nn.Linear(64, 96)), nn.Sequential(nn.Linear(64, 96))
+    layer = smoothed[0]
+    assert isinstance(layer, nn.Linear)
+    with torch.no_grad():
+        layer.weight.copy_(_weight())
+        layer.bias.normal_(generator=generator)
+        plain.load_state_dict(smoothed.state_dict())
+        exact = plain(x)
+        unsmoothed = Int8Linear(_weight())(x) + layer.bias
+    quantise_smoothed(smoothed, lambda: smoothed(x[:32]))
+    assert isinstance(smoothed[0], Int8Linear)
+    assert (smoothed(x) - exact).norm() < 0.6 * (unsmoothed - exact).norm()
+
+
+def test_a_smoothed_layer_does_not_saturate() -> None:
+    layer = Int8Linear(torch.ones(4, 64), torch.ones(4), torch.ones(64))
+    torch.testing.assert_close(layer(torch.ones(1, 64)), torch.full((1, 4), 65.0))
+    torch.testing.assert_close(layer(-torch.ones(1, 64)), torch.full((1, 4), -63.0))
+
+
+def test_a_layer_that_is_never_reached_cannot_be_smoothed() -> None:
+    model = nn.Sequential(nn.Linear(8, 8))
+    with pytest.raises(ValueError, match="not reached"):
+        quantise_smoothed(model, lambda: None)
+    assert isinstance(model[0], nn.Linear)

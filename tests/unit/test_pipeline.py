@@ -16,7 +16,7 @@ from evaluation.reconstruction import NEAR_COPY, CorpusTooSmall, HeldOut, blurre
 from evaluation.swap import SOURCE, TARGET, swap, swap_text
 from models.bundle import LoadedBundle, RetrievalSection
 from models.clap.base import FloatArray
-from models.decoder import Generated, GenerationOptions
+from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.projection import Projection
 from models.prompt import Prompt
 from tests.fakes import FakeClap, FakeDecoder
@@ -61,7 +61,7 @@ class BatchedDecoder(FakeDecoder):
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def generate(self, prompts: Sequence[Prompt], options: GenerationOptions) -> list[Generated]:
+    def generate(self, prompts: Sequence[Prompt], options: GenerationOptions, gone: Gone = nobody) -> list[Generated]:
         self.batches.append(len(prompts))
         return [Generated("noise", 1, (p.similar_captions[0],)) for p in prompts]
 

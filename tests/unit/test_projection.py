@@ -107,3 +107,38 @@ def test_no_caption_at_all_is_refused() -> None:
     support = _support(3, 16, seed=1)
     with pytest.raises(ValueError, match="at least one caption"):
         Projection(0.05).project(support[0], support[:0], np.empty(0, dtype=np.float32), _statistics(support))
+
+
+def _topics(count: int, dimension: int, seed: int) -> NDArray[Any]:
+    """Captions in a few hundred topics of very different sizes: near a query there are more than a Gaussian has."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(300, dimension))
+    shares = 1.0 / np.arange(1, 301)
+    rows = centres[rng.choice(300, count, p=shares / shares.sum())] + rng.normal(size=(count, dimension))
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
+
+
+@pytest.mark.parametrize("tau", [0.05, 0.07])
+def test_the_tail_follows_the_head_where_captions_come_in_topics(tau: float) -> None:
+    support = _topics(40_000, 96, seed=3)
+    statistics = _statistics(support)
+    cosines = []
+    for seed in range(20):
+        query = _query(support, seed)
+        vectors, scores = _head(query, support, 512)
+        exact = _exact(query, support, tau)
+        cosines.append(
+            float(Projection(tau).project(query, vectors, scores, statistics) @ exact) / np.linalg.norm(exact)
+        )
+    assert np.mean(cosines) > 0.9975
+    assert min(cosines) > 0.995
+
+
+@pytest.mark.parametrize("head", [1, 60, 119])
+def test_a_head_of_one_or_of_most_captions_still_gives_a_near_projection(head: int) -> None:
+    support = _support(120, 16, seed=8)
+    query = _query(support, 5)
+    vectors, scores = _head(query, support, head)
+    projected = Projection(0.3).project(query, vectors, scores, _statistics(support))
+    exact = _exact(query, support, 0.3)
+    assert float(projected @ exact) / np.linalg.norm(exact) > 0.97

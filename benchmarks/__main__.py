@@ -1,0 +1,152 @@
+"""`python -m benchmarks SUBJECT`: measure beside peers, print a table, write JSON."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+
+from benchmarks import datastore, projection, registration
+from benchmarks.captions import TooFewCaptions, load_captions
+from benchmarks.report import Report
+from benchmarks.vectors import FloatArray
+from datastores.corpus import CorpusError
+from models.clap.alignment import AlignmentHead
+from models.clap.embedded import EmbeddedClap
+
+_WIDTH = 170
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+Json = Annotated[Path | None, typer.Option("--json", help="Write the results, with machine facts, to this file.")]
+Corpus = Annotated[
+    Path | None,
+    typer.Option(
+        "--corpus",
+        exists=True,
+        dir_okay=False,
+        help="Captions in any format registration reads; generated from the sample domains when left out.",
+    ),
+]
+Captions = Annotated[int, typer.Option("--captions", min=50, help="Captions to take from the corpus and embed.")]
+
+
+@app.command("projection")
+def measure_projection(
+    json: Json = None,
+    corpus: Corpus = None,
+    captions: Captions = 5_000,
+    size: Annotated[list[int] | None, typer.Option("--size", min=50, help="Support sizes; repeatable.")] = None,
+    dimension: Annotated[list[int] | None, typer.Option("--dimension", min=384, help="Repeatable.")] = None,
+    temperature: Annotated[list[float] | None, typer.Option("--temperature", help="Repeatable.")] = None,
+    head: Annotated[
+        list[int] | None, typer.Option("--head", min=1, help="Captions summed exactly; repeatable.")
+    ] = None,
+    queries: Annotated[int, typer.Option("--queries", min=1)] = 500,
+    store: Annotated[bool, typer.Option(help="Also time the search of the embedded store.")] = True,
+) -> None:
+    """Head and closed-form tail against the exact softmax: cosine, latency, and ratio to numpy and torch.
+
+    Captions are embedded and, beyond their number, copied with noise until each size is reached. Queries are
+    held-out captions with as much noise again, and random directions. A million captions need about 6 GB.
+    """
+    defaults = projection.ProjectionSettings()
+    settings = projection.ProjectionSettings(
+        tuple(size or defaults.sizes),
+        tuple(dimension or defaults.dimensions),
+        tuple(temperature or defaults.temperatures),
+        tuple(head or defaults.heads),
+        queries,
+        store,
+    )
+    report, console = _report("projection", settings, corpus, captions)
+    projection.run(_vectors(corpus, captions, console), settings, report, console)
+    _finish(report, console, json)
+
+
+@app.command("datastore")
+def measure_datastore(
+    json: Json = None,
+    corpus: Corpus = None,
+    captions: Captions = 5_000,
+    size: Annotated[list[int] | None, typer.Option("--size", min=50, help="Numbers stored; repeatable.")] = None,
+    queries: Annotated[int, typer.Option("--queries", min=1)] = 200,
+    local_captions: Annotated[
+        int, typer.Option("--local-captions", help="Most captions for qdrant-client's local mode, which fills slowly.")
+    ] = 50_000,
+) -> None:
+    """The embedded engine beside qdrant-client's local mode and FAISS (flat, HNSW): build, reopen, query, recall, RSS.
+
+    Every engine is built in one process and asked in another. FAISS is left out, with a note, unless faiss-cpu is
+    installed.
+    """
+    sizes = tuple(size or datastore.DatastoreSettings().sizes)
+    settings = datastore.DatastoreSettings(sizes, queries=queries, local_captions=local_captions)
+    report, console = _report("datastore", settings, corpus, captions)
+    datastore.run(_vectors(corpus, captions, console), settings, report, console)
+    _finish(report, console, json)
+
+
+@app.command("registration")
+def measure_registration(
+    json: Json = None,
+    corpus: Corpus = None,
+    captions: Captions = 5_000,
+    changed: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share that is new when registering again.")] = 0.01,
+    batch: Annotated[int, typer.Option(min=1, help="Captions a step of the loop.")] = 32,
+) -> None:
+    """Registration against the loop one writes first, and registering again with few captions changed.
+
+    The loop encodes in order of arrival, padded, and stores each batch before the next: once into qdrant-client's
+    local mode, once into the embedded store, which leaves the difference in embedding alone.
+    """
+    settings = registration.RegistrationSettings(changed, batch)
+    report, console = _report("registration", settings, corpus, captions)
+    texts = _captions(corpus, captions)
+    plain = registration.plain_minilm(AlignmentHead.from_file(_weights(), torch.device("cpu")).centre_text)
+    registration.run(texts, _clap(), plain, settings, report, console)
+    _finish(report, console, json)
+
+
+def _report(subject: str, settings: object, corpus: Path | None, captions: int) -> tuple[Report, Console]:
+    source = corpus.name if corpus else "generated"
+    return Report(subject, {**vars(settings), "corpus": source, "corpus_captions": captions}), _console()
+
+
+def _console() -> Console:
+    console = Console()
+    # A file or a pipe has no width of its own, and the tables need more than the 80 columns taken for it.
+    return console if console.is_terminal else Console(width=_WIDTH)
+
+
+def _captions(corpus: Path | None, count: int) -> list[str]:
+    try:
+        return load_captions(corpus, count)
+    except (TooFewCaptions, CorpusError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _clap() -> EmbeddedClap:
+    return EmbeddedClap.load(_weights(), torch.device("cpu"))
+
+
+def _weights() -> Path:
+    return Path(str(files("models.embedded") / "clap.safetensors"))
+
+
+def _vectors(corpus: Path | None, count: int, console: Console) -> FloatArray:
+    texts = _captions(corpus, count)
+    console.print(f"embedding {count:,} captions")
+    return _clap().embed_text(texts)
+
+
+def _finish(report: Report, console: Console, json: Path | None) -> None:
+    report.show(console)
+    if json is not None:
+        report.write(json)
+        console.print(f"written to {json}", markup=False)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,69 @@
+"""Datastore: the embedded engine beside qdrant-client's local mode and FAISS, each in processes of its own."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks.engine_process import EngineMissing, measure
+from benchmarks.engines import ENGINES, LOCAL, OURS
+from benchmarks.exact import exact_all
+from benchmarks.report import Report, Row
+from benchmarks.stored import caption_of
+from benchmarks.vectors import FloatArray, extend, heard
+
+_LIMIT = 3
+
+
+@dataclass(frozen=True)
+class DatastoreSettings:
+    """Numbers of captions, dimension, queries, and the most captions qdrant-client's local mode is given: it takes
+    milliseconds a caption to fill."""
+
+    sizes: tuple[int, ...] = (50_000,)
+    dimension: int = 384
+    queries: int = 200
+    local_captions: int = 50_000
+
+
+def run(vectors: FloatArray, settings: DatastoreSettings, report: Report, console: Console) -> None:
+    """Measure into the report, on unit vectors of real captions [n, d], the last of them held out as queries."""
+    held = min(settings.queries, len(vectors) // 5)
+    queries = heard(vectors[-held:], settings.dimension)
+    for size in settings.sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            support = extend(vectors[:-held], size, settings.dimension)
+            wanted = [[caption_of(int(row)) for row in rows] for rows in exact_all(queries, support, (), _LIMIT).rows]
+            np.save(Path(folder) / "stored.npy", support)
+            np.save(Path(folder) / "asked.npy", queries)
+            del support
+            for name in ENGINES:
+                if name == LOCAL and size > settings.local_captions:
+                    report.notes.append(f"{name} is left out at {size:,} captions (--local-captions)")
+                    continue
+                console.print(f"datastore: {name}, {size:,} captions")
+                try:
+                    report.rows.append(_measured(name, size, Path(folder), wanted))
+                except EngineMissing as error:
+                    report.notes.append(f"{name} is left out: {error}")
+    _compare(report)
+
+
+def _measured(name: str, size: int, folder: Path, wanted: Sequence[Sequence[str]]) -> Row:
+    own = folder / name.replace(" ", "-")
+    own.mkdir()
+    built = measure("build", name, own, folder / "stored.npy", _LIMIT)
+    served = measure("serve", name, own, folder / "asked.npy", _LIMIT)
+    answers = served.pop("answers")
+    hits = sum(len(set(one) & set(its)) for one, its in zip(wanted, answers, strict=True))
+    return {"what": name, "captions": size, **built, **served, "recall": hits / sum(map(len, wanted))}
+
+
+def _compare(report: Report) -> None:
+    """Add how many times longer each engine's median query takes than ours."""
+    ours = {row["captions"]: float(row["p50_ms"] or 0.0) for row in report.rows if row["what"] == OURS}
+    for row in report.rows:
+        row["query_ratio"] = float(row["p50_ms"] or 0.0) / ours[row["captions"]]

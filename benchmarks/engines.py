@@ -1,0 +1,140 @@
+"""The datastores compared: one protocol, so that each is built, opened and asked in the same way.
+
+FAISS is optional (`pip install drcap[bench]`); an engine whose package is missing says so when made.
+"""
+
+import asyncio
+import importlib
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.stored import DOMAIN, caption_of, fill
+from benchmarks.vectors import FloatArray, chunks
+from datastores.edge import EdgeStore
+from datastores.moments import Moments
+
+OURS = "embedded"
+LOCAL = "qdrant-client local"
+_M, _EF_BUILD, _EF = 32, 128, 128
+_LOCAL_BATCH = 256
+
+
+class Engine(Protocol):
+    """A datastore below a folder of its own. `ask` comes after `open`."""
+
+    def build(self, vectors: FloatArray) -> None:
+        """Store unit vectors [n, d] with a caption each, durably."""
+
+    def open(self) -> None:
+        """Open what was built, ready to answer."""
+
+    def ask(self, query: FloatArray, limit: int) -> list[str]:
+        """The captions nearest to a unit vector [d], best first."""
+
+
+class Embedded:
+    """Ours: the embedded Qdrant engine behind the contract, exact."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._runner = asyncio.Runner()
+        self._store: EdgeStore | None = None
+
+    def build(self, vectors: FloatArray) -> None:
+        moments = Moments(vectors.shape[1])
+        for chunk in chunks(vectors):
+            moments.add(chunk)
+        store = self._runner.run(EdgeStore.open(self._folder))
+        self._runner.run(fill(store, vectors, moments.statistics()))
+        self._runner.run(store.close())
+
+    def open(self) -> None:
+        self._store = self._runner.run(EdgeStore.open(self._folder))
+        self._version = self._runner.run(self._store.resolve(DOMAIN))
+
+    def ask(self, query: FloatArray, limit: int) -> list[str]:
+        assert self._store is not None  # noqa: S101 - `open` comes first
+        (near,) = self._runner.run(self._store.search(self._version, query[None], limit))
+        return [one.caption for one in near]
+
+
+class Local:
+    """qdrant-client's local mode: numpy in the client's process, payloads in SQLite."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def build(self, vectors: FloatArray) -> None:
+        from qdrant_client import models
+
+        client = self._client()
+        client.create_collection(
+            DOMAIN, vectors_config=models.VectorParams(size=vectors.shape[1], distance=models.Distance.COSINE)
+        )
+        for start in range(0, len(vectors), _LOCAL_BATCH):
+            rows = vectors[start : start + _LOCAL_BATCH]
+            ids = range(start, start + len(rows))
+            payloads = [{"caption": caption_of(row)} for row in ids]
+            client.upsert(DOMAIN, models.Batch(ids=list(ids), vectors=rows.tolist(), payloads=payloads))
+        client.close()
+
+    def open(self) -> None:
+        self._opened = self._client()
+
+    def ask(self, query: FloatArray, limit: int) -> list[str]:
+        found = self._opened.query_points(DOMAIN, query=query.tolist(), limit=limit).points
+        return [(point.payload or {})["caption"] for point in found]
+
+    def _client(self) -> Any:
+        from qdrant_client import QdrantClient
+
+        warnings.filterwarnings("ignore", message=".*[Ll]ocal mode.*")
+        return QdrantClient(path=str(self._folder))
+
+
+class Faiss:
+    """A FAISS index in a file with the captions as JSON beside it."""
+
+    def __init__(self, folder: Path, make: Callable[[Any, int], Any]) -> None:
+        self._faiss = importlib.import_module("faiss")
+        self._index_file, self._captions_file = str(folder / "index"), folder / "captions.json"
+        self._make = make
+
+    def build(self, vectors: FloatArray) -> None:
+        index = self._make(self._faiss, vectors.shape[1])
+        for chunk in chunks(vectors):
+            index.add(np.ascontiguousarray(chunk))
+        self._faiss.write_index(index, self._index_file)
+        self._captions_file.write_text(json.dumps([caption_of(row) for row in range(len(vectors))]))
+
+    def open(self) -> None:
+        self._index = self._faiss.read_index(self._index_file)
+        self._captions: list[str] = json.loads(self._captions_file.read_text())
+
+    def ask(self, query: FloatArray, limit: int) -> list[str]:
+        found: NDArray[np.int64] = self._index.search(query[None], limit)[1][0]
+        return [self._captions[row] for row in found if row >= 0]
+
+
+def _flat(faiss: Any, dimension: int) -> Any:
+    return faiss.IndexFlatIP(dimension)
+
+
+def _hnsw(faiss: Any, dimension: int) -> Any:
+    index = faiss.IndexHNSWFlat(dimension, _M, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction, index.hnsw.efSearch = _EF_BUILD, _EF
+    return index
+
+
+ENGINES: dict[str, Callable[[Path], Engine]] = {
+    OURS: Embedded,
+    LOCAL: Local,
+    "faiss flat": lambda folder: Faiss(folder, _flat),
+    "faiss hnsw": lambda folder: Faiss(folder, _hnsw),
+}

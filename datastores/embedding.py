@@ -2,12 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 
@@ -16,7 +14,6 @@ from datastores.checks import caption_digest
 from datastores.moments import Moments
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class TextEncoder(Protocol):
@@ -32,6 +29,10 @@ class TextEncoder(Protocol):
 
     def embed_text(self, texts: Sequence[str]) -> FloatArray:
         """Embed captions: n strings -> float32 [n, d], unit norm."""
+
+
+Embed = Callable[[Sequence[str]], Awaitable[FloatArray]]
+"""Embeds captions as a `TextEncoder` does, without keeping the event loop."""
 
 
 @dataclass
@@ -73,13 +74,14 @@ class Encoding:
         store: DomainStore,
         encoder: TextEncoder,
         known: DomainVersion | None,
-        executor: Executor | None,
+        embed: Embed | None,
         account: Account,
     ) -> None:
+        """`embed`: what `encoder` does, elsewhere; in a thread when left out."""
         self._store = store
         self._encoder = encoder
         self._known = known
-        self._executor = executor
+        self._embed = embed or self._embed_in_thread
         self._account = account
 
     async def batches(
@@ -96,7 +98,7 @@ class Encoding:
         """
         account, distinct = self._account, _Distinct(captions)
         dropped = 0
-        while chunk := await self._run(None, lambda: list(islice(distinct, batch))):
+        while chunk := await asyncio.to_thread(lambda: list(islice(distinct, batch))):
             account.read += len(chunk)
             found = await self._look_up(chunk)
             if only_new:
@@ -106,7 +108,7 @@ class Encoding:
             account.repeated = distinct.repeated + dropped
             if chunk:
                 vectors = await self._vectors(chunk, found, piece)
-                await self._run(None, partial(moments.add, vectors))
+                await asyncio.to_thread(moments.add, vectors)
                 yield Batch(chunk, vectors)
         account.repeated = distinct.repeated + dropped
 
@@ -132,12 +134,12 @@ class Encoding:
         for start in range(0, len(unknown), piece):
             rows = unknown[start : start + piece]
             texts = [captions[row] for row in rows]
-            vectors[rows] = await self._run(self._executor, partial(self._encoder.embed_text, texts))
+            vectors[rows] = await self._embed(texts)
             self._account.embedded += len(rows)
         return vectors
 
-    async def _run(self, executor: Executor | None, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(executor, work)
+    async def _embed_in_thread(self, texts: Sequence[str]) -> FloatArray:
+        return await asyncio.to_thread(self._encoder.embed_text, texts)
 
 
 class _Distinct(Iterator[str]):

@@ -3,14 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
 from datastores.base import DatastoreError, DomainStore, DomainVersion, FingerprintMismatch
 from datastores.corpus import CorpusError
-from datastores.embedding import Account, Batch, Encoding, TextEncoder
+from datastores.embedding import Account, Batch, Embed, Encoding, TextEncoder
 from datastores.moments import Moments
 
 __all__ = ["Account", "Registered", "TextEncoder", "extend", "register"]
@@ -46,7 +45,7 @@ async def register(
     batch: int = 1024,
     piece: int | None = None,
     progress: Callable[[int], None] | None = None,
-    executor: Executor | None = None,
+    embed: Embed | None = None,
     account: Account | None = None,
 ) -> Registered:
     """Make captions a new version of a domain and switch to it; only what the serving one lacks is embedded.
@@ -59,11 +58,11 @@ async def register(
         store: where the domain lives.
         domain: its name.
         captions: taken `batch` at a time in a thread, so reading them may block.
-        encoder: embeds them; called in the worker thread.
+        encoder: says what space the vectors are of, and embeds them.
         batch: captions read, looked up and stored at a time.
-        piece: captions embedded at a time, `batch` when left out; between two of them the worker is free.
+        piece: captions embedded at a time, `batch` when left out.
         progress: called on the event loop with the number of captions stored so far.
-        executor: the worker thread; one of the event loop's when left out.
+        embed: embeds in the encoder's place; the encoder does it in a thread when left out.
         account: counts meanwhile what has been done.
 
     Raises:
@@ -73,7 +72,7 @@ async def register(
     started, account = time.perf_counter(), account or Account()
     moments = Moments(encoder.embedding_dim)
     async with store.writer(domain, dimension=encoder.embedding_dim, fingerprint=encoder.fingerprint) as writer:
-        encoding = Encoding(store, encoder, await _reusable(store, domain, encoder), executor, account)
+        encoding = Encoding(store, encoder, await _reusable(store, domain, encoder), embed, account)
         async with aclosing(_ahead(encoding.batches(captions, batch, piece or batch, moments))) as batches:
             async for one in batches:
                 await writer.add(one.captions, one.vectors)
@@ -93,7 +92,7 @@ async def extend(
     max_captions: int,
     batch: int = 1024,
     piece: int | None = None,
-    executor: Executor | None = None,
+    embed: Embed | None = None,
     account: Account | None = None,
 ) -> Registered:
     """Add captions to a domain: its next version is what it holds and, behind that, what is new.
@@ -117,7 +116,7 @@ async def extend(
                 f" {encoder.fingerprint!r}; register the domain again"
             )
         moments = Moments.of(await store.statistics(serving))
-        encoding = Encoding(store, encoder, serving, executor, account)
+        encoding = Encoding(store, encoder, serving, embed, account)
         new = encoding.batches(captions, batch, piece or batch, moments, only_new=True)
         async with aclosing(_ahead(new)) as batches:
             async for one in batches:

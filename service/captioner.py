@@ -1,14 +1,13 @@
 """The caption pipeline: recordings in, captions out. It knows nothing of HTTP."""
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +20,13 @@ from models.directions import mean_direction
 from models.prompt import Prompt
 from models.reranking import Reranker, candidates
 from service.audio import Recording
+from service.batching.batcher import Priority
 from service.bundle import Bundle
+from service.working_models import WorkingModels
 
 FloatArray = NDArray[np.float32]
-T = TypeVar("T")
 
-# Work goes to the threads in pieces of this many windows, prompts or captions, so that a long recording or
-# corpus neither keeps the others waiting to its end nor goes on for long after its request has ended.
-_WINDOWS_AT_ONCE = 16
-_PROMPTS_AT_ONCE = 8
+# Of a corpus, in the queue at a time: what is asked meanwhile waits for no more than the rest of it.
 _CAPTIONS_AT_ONCE = 64
 _CACHED_STATISTICS = 8
 
@@ -86,25 +83,15 @@ class Stopwatch:
 
 
 class Captioner:
-    """Captions recordings in the words of a domain.
+    """Captions recordings in the words of a domain, beside whatever else the models are asked."""
 
-    The CLAP and the decoder each have a thread of their own: the event loop stays free, a model never runs
-    twice at once, and one request is heard while another is written.
-    """
-
-    def __init__(self, bundle: Bundle, store: DomainStore) -> None:
+    def __init__(self, bundle: Bundle, store: DomainStore, models: WorkingModels) -> None:
         self.bundle = bundle
+        self.models = models
         self._store = store
         self._conditioning = Conditioning(bundle.projection, bundle.retrieval.neighbours)
         self._reranker = Reranker()
-        self._clap_thread = ThreadPoolExecutor(1, thread_name_prefix="clap")
-        self._decoder_thread = ThreadPoolExecutor(1, thread_name_prefix="decoder")
         self._statistics: OrderedDict[DomainVersion, Statistics] = OrderedDict()
-
-    def close(self) -> None:
-        """Drop what waits for the threads; what runs there runs to its end."""
-        self._clap_thread.shutdown(wait=False, cancel_futures=True)
-        self._decoder_thread.shutdown(wait=False, cancel_futures=True)
 
     async def resolve(self, domain: str) -> DomainVersion:
         """The version of a domain that a request is to use throughout.
@@ -123,16 +110,32 @@ class Captioner:
         return version
 
     async def caption(
-        self, recording: Recording, version: DomainVersion, options: CaptionOptions, watch: Stopwatch
+        self,
+        recording: Recording,
+        version: DomainVersion,
+        options: CaptionOptions,
+        watch: Stopwatch,
+        deadline: float = math.inf,
     ) -> Caption:
         """Caption one recording with one version of a domain.
 
         The clip's vector is the renormalised mean of its windows' vectors. One query brings the neighbours
         that are both the support of the projection and the similar captions; it asks with the raw vector.
+
+        Args:
+            recording: what is heard.
+            version: of the domain.
+            options: how it is captioned.
+            watch: notes what each stage takes.
+            deadline: of the monotonic clock; no model begins with it afterwards.
+
+        Raises:
+            DatastoreError: the domain does not answer.
+            Expired, QueueFull, BatcherClosed, WorkerDied: see `service.batching.batcher.Batcher.run`.
         """
         windows = recording.windows(self.bundle.clap.window_seconds)
         with watch.stage("embed_audio"):
-            heard = await self.embed_audio(windows)
+            heard = await self.models.embed_audio(windows, deadline)
         clip = mean_direction(heard)
         split = options.by_window and len(windows) > 1
         queries = np.concatenate([clip[None], heard]) if split else clip[None]
@@ -141,15 +144,11 @@ class Captioner:
             found = await self._store.search(version, queries, limit)
             statistics = await self._statistics_of(version)
         with watch.stage("projection"):
-            prompts = await self._run(
-                self._clap_thread,
-                lambda: [
-                    self._conditioning.prompt(query, near, statistics, options.similar_captions)
-                    for query, near in zip(queries, found, strict=True)
-                ],
-            )
+            prompts = await asyncio.to_thread(self._prompts, queries, found, statistics, options.similar_captions)
         with watch.stage("generate"):
-            written = await self._reranked(queries, found, await self._generate(prompts, options.generation))
+            written = await self.models.write(prompts, options.generation, deadline)
+        with watch.stage("rerank"):
+            written = await self._reranked(queries, found, written, deadline)
         return Caption(
             text=written[0].text,
             version=version,
@@ -159,21 +158,12 @@ class Captioner:
             seconds=watch.seconds,
         )
 
-    async def embed_audio(self, windows: Sequence[FloatArray]) -> FloatArray:
-        """Windows -> unit vectors [w, d], in the CLAP's thread."""
-        clap = self.bundle.clap
-        parts = [
-            await self._run(self._clap_thread, partial(clap.embed_audio, some))
-            for some in _pieces(windows, _WINDOWS_AT_ONCE)
-        ]
-        return np.concatenate(parts)
-
     async def embed_text(self, texts: Sequence[str]) -> FloatArray:
-        """Captions -> unit vectors [n, d], in the CLAP's thread."""
-        return await self._run(self._clap_thread, partial(self.bundle.clap.embed_text, texts))
+        """Captions -> unit vectors [n, d]."""
+        return await self.models.embed_text(texts)
 
     async def register(self, domain: str, captions: Iterable[str], account: Account | None = None) -> Registered:
-        """Register a domain, embedding in the CLAP's thread, where captions come in between the pieces.
+        """Register a domain, embedding behind whatever else the CLAP is asked.
 
         Raises:
             CorpusError, DatastoreError: see `datastores.registration.register`.
@@ -184,7 +174,7 @@ class Captioner:
             captions,
             self.bundle.clap,
             piece=_CAPTIONS_AT_ONCE,
-            executor=self._clap_thread,
+            embed=partial(self.models.embed_text, priority=Priority.JOB),
             account=account,
         )
 
@@ -203,26 +193,31 @@ class Captioner:
             self.bundle.clap,
             max_captions=max_captions,
             piece=_CAPTIONS_AT_ONCE,
-            executor=self._clap_thread,
+            embed=partial(self.models.embed_text, priority=Priority.JOB),
             account=account,
         )
 
-    async def _generate(self, prompts: Sequence[Prompt], options: GenerationOptions) -> list[Generated]:
-        decoder = self.bundle.decoder
-        written: list[Generated] = []
-        for some in _pieces(prompts, _PROMPTS_AT_ONCE):
-            written += await self._run(self._decoder_thread, partial(decoder.generate, some, options))
-        return written
+    def _prompts(
+        self, queries: FloatArray, found: Sequence[Sequence[Neighbour]], statistics: Statistics, similar: int
+    ) -> list[Prompt]:
+        return [
+            self._conditioning.prompt(query, near, statistics, similar)
+            for query, near in zip(queries, found, strict=True)
+        ]
 
     async def _reranked(
-        self, queries: FloatArray, near: Sequence[Sequence[Neighbour]], written: Sequence[Generated]
+        self,
+        queries: FloatArray,
+        near: Sequence[Sequence[Neighbour]],
+        written: Sequence[Generated],
+        deadline: float,
     ) -> list[Generated]:
         """Of the captions a beam search ended with, the best."""
         texts = candidates(written)
         if not texts:
             return list(written)
-        vectors = await self.embed_text(texts)
-        return await self._run(self._clap_thread, partial(self._reranker.choose, queries, near, written, vectors))
+        vectors = await self.models.embed_text(texts, deadline)
+        return await asyncio.to_thread(self._reranker.choose, queries, near, written, vectors)
 
     async def _statistics_of(self, version: DomainVersion) -> Statistics:
         statistics = self._statistics.pop(version, None)
@@ -233,9 +228,6 @@ class Captioner:
             self._statistics.popitem(last=False)
         return statistics
 
-    async def _run(self, executor: Executor, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(executor, work)
-
 
 def _segments(windows: Sequence[FloatArray], recording: Recording, written: Sequence[Generated]) -> tuple[Segment, ...]:
     texts = written[1:] if len(windows) > 1 else written
@@ -244,8 +236,3 @@ def _segments(windows: Sequence[FloatArray], recording: Recording, written: Sequ
     return tuple(
         Segment(float(start), float(end), one.text) for start, end, one in zip(starts, ends, texts, strict=True)
     )
-
-
-def _pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -23,6 +23,8 @@ from datastores.base import (
     InvalidDomainName,
 )
 from datastores.corpus import CorpusError
+from service.batching.batcher import BatcherClosed, Expired, QueueFull, WorkerDied
+from service.deadlines import BadTimeout
 
 TYPE_PREFIX = "urn:drcap:problem:"
 MEDIA_TYPE = "application/problem+json"
@@ -143,6 +145,11 @@ class JobInterrupted(ServiceError):
     slug = "job-interrupted"
 
 
+class ModelFailed(ServiceError):
+    status = 503
+    slug = "model-failed"
+
+
 class DeadlinePassed(ServiceError):
     status = 504
     slug = "deadline-passed"
@@ -154,6 +161,10 @@ _TRANSLATIONS: dict[type[Exception], type[ServiceError]] = {
     DomainBusy: Busy,
     FingerprintMismatch: ClapMismatch,
     DatastoreUnavailable: DatastoreDown,
+    BadTimeout: BadField,
+    Expired: DeadlinePassed,
+    BatcherClosed: NotReady,
+    WorkerDied: ModelFailed,
 }
 _CORPUS_KINDS: dict[str, type[ServiceError]] = {
     "format": NotACorpus,
@@ -168,6 +179,8 @@ def as_service_error(error: Exception) -> ServiceError:
         return error
     if isinstance(error, CorpusError):
         return _CORPUS_KINDS.get(error.kind, BadCorpus)(str(error))
+    if isinstance(error, QueueFull):
+        return Overloaded(str(error), {"Retry-After": str(error.retry_after)})
     for kind, answer in _TRANSLATIONS.items():
         if isinstance(error, kind):
             headers = {"Retry-After": _RETRY_AFTER_SECONDS} if answer.status == 503 else None
@@ -239,5 +252,6 @@ def _route_detail(request: Request, error: HTTPException) -> str:
 
 def install_error_handler(app: FastAPI) -> None:
     """Let `answer_error` answer everything the app raises."""
-    for kind in (ServiceError, DatastoreError, CorpusError, RequestValidationError, HTTPException):
+    kinds: list[type[Exception]] = [ServiceError, DatastoreError, CorpusError, QueueFull, *_TRANSLATIONS]
+    for kind in (*kinds, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, answer_error)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -12,11 +13,14 @@ from typing import Any, TypedDict, TypeVar
 from datastores.base import DomainStore
 from service.bundle import Bundle
 from service.captioner import Captioner
+from service.deadlines import Deadline
 from service.errors import DeadlinePassed, NotReady, Overloaded
 from service.job_work import carry_out
 from service.jobs import Jobs
 from service.metrics import Metrics
+from service.rates import ServiceRate
 from service.settings import Settings, variable_name
+from service.working_models import WorkingModels
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -45,9 +49,10 @@ class Permits:
     def __init__(self, kind: str, settings: Settings, metrics: Metrics) -> None:
         self._limit = int(getattr(settings.admission, kind))
         self._setting = variable_name("admission", kind)
-        self._retry_after = settings.admission.retry_after_seconds
         self._gauge = metrics.admitted.labels(kind)
         self._taken = 0
+        self._rate = ServiceRate()
+        self._since = 0.0
 
     @contextmanager
     def take(self) -> Iterator[None]:
@@ -55,8 +60,10 @@ class Permits:
         if self._taken >= self._limit:
             raise Overloaded(
                 f"{self._taken} requests of this kind are under way, as many as are let in ({self._setting})",
-                {"Retry-After": str(self._retry_after)},
+                {"Retry-After": str(self._rate.retry_after(1))},
             )
+        if not self._taken:
+            self._since = time.monotonic()
         self._taken += 1
         self._gauge.inc()
         try:
@@ -64,6 +71,10 @@ class Permits:
         finally:
             self._taken -= 1
             self._gauge.dec()
+            # From one that is done to the next, as long as there are any: what a client that is refused waits for.
+            now = time.monotonic()
+            self._rate.record(1, now - self._since)
+            self._since = now
 
 
 class Runtime:
@@ -78,7 +89,7 @@ class Runtime:
         self._loaders = loaders
         self._parts: Parts | None = None
         self._opened: DomainStore | None = None
-        self._captioner: Captioner | None = None
+        self._models: WorkingModels | None = None
         self._jobs: Jobs | None = None
 
     @property
@@ -89,6 +100,10 @@ class Runtime:
             raise NotReady(f"not ready: {what}", {"Retry-After": str(self.settings.admission.retry_after_seconds)})
         return self._parts
 
+    def stalled(self) -> float:
+        """Seconds since a busy model last made progress."""
+        return 0.0 if self._models is None else self._models.stalled()
+
     async def load(self) -> None:
         """Load bundle and datastore at the same time; a failure is logged and shown by /readyz."""
         bundle, store = await asyncio.gather(
@@ -97,10 +112,13 @@ class Runtime:
         )
         if bundle is None or store is None:
             return
-        self._captioner = Captioner(bundle, store)
-        self._jobs = await self._part("jobs folder", self._open_jobs(self._captioner))
+        models = WorkingModels(bundle, self.settings.batching, self.settings.admission.captions)
+        self._models = models
+        await models.start()
+        captioner = Captioner(bundle, store, models)
+        self._jobs = await self._part("jobs folder", self._open_jobs(captioner))
         if self._jobs is not None:
-            self._parts = Parts(store, self._captioner, self._jobs)
+            self._parts = Parts(store, captioner, self._jobs)
             logger.info("ready: bundle %s", bundle.name)
 
     async def close(self) -> None:
@@ -108,8 +126,8 @@ class Runtime:
         self.audio_threads.shutdown(wait=False, cancel_futures=True)
         if self._jobs is not None:
             await self._jobs.close()
-        if self._captioner is not None:
-            self._captioner.close()
+        if self._models is not None:
+            await self._models.close()
         if self._opened is not None:
             await self._opened.close()
 
@@ -152,12 +170,12 @@ async def running(settings: Settings, loaders: Loaders, metrics: Metrics) -> Asy
 
 
 @asynccontextmanager
-async def deadline(seconds: float, setting: str) -> AsyncIterator[None]:
-    """Give up after `seconds`. Raises `DeadlinePassed`, naming the setting."""
+async def within(due: Deadline) -> AsyncIterator[None]:
+    """Give up when the deadline has passed. Raises `DeadlinePassed`, naming what set it."""
     try:
-        async with asyncio.timeout(seconds) as scope:
+        async with asyncio.timeout(due.left()) as scope:
             yield
     except TimeoutError as error:
         if not scope.expired():
             raise
-        raise DeadlinePassed(f"there was no answer within {seconds:g} s ({setting})") from error
+        raise DeadlinePassed(f"there was no answer within {due.seconds:g} s ({due.source})") from error

@@ -104,7 +104,7 @@ class AdmissionSettings(_Concern):
     captions: int = Field(16, ge=1, description="caption requests under way or waiting")
     registrations: int = Field(2, ge=1, description="registrations of domains under way; more wait as jobs")
     decoders: int = Field(2, ge=1, description="recordings decoded at the same time")
-    retry_after_seconds: int = Field(2, ge=1, description="value of Retry-After")
+    retry_after_seconds: int = Field(2, ge=1, description="value of Retry-After where nothing was measured")
 
 
 class JobsSettings(_Concern):
@@ -116,6 +116,14 @@ class JobsSettings(_Concern):
     kept_days: float = Field(7.0, gt=0, description="days a finished job is remembered")
 
 
+class BatchingSettings(_Concern):
+    """How much runs through a model at a time when many requests wait."""
+
+    audio_seconds: float = Field(20.0, gt=0, description="seconds of audio the CLAP hears in one batch")
+    prompts: int = Field(8, ge=1, description="captions the LLM writes in one batch; a GPU takes more")
+    tokens: float = Field(2_500.0, gt=0, description="tokens of one batch of the LLM, read and expected")
+
+
 class TimeoutSettings(_Concern):
     """How long a request may take, upload included; then it is answered with 504."""
 
@@ -124,6 +132,7 @@ class TimeoutSettings(_Concern):
         3_600.0, gt=0, description="for the upload of a corpus, and with wait=true until it serves"
     )
     search_seconds: float = Field(30.0, gt=0, description="for GET /domains/{name}/search")
+    stall_seconds: float = Field(300.0, gt=0, description="without progress of a busy model until /livez fails")
 
 
 class Settings(BaseSettings):
@@ -140,6 +149,7 @@ class Settings(BaseSettings):
     corpus: CorpusSettings = CorpusSettings()
     admission: AdmissionSettings = AdmissionSettings()
     jobs: JobsSettings = JobsSettings()
+    batching: BatchingSettings = BatchingSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
 
 

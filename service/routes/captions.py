@@ -11,12 +11,12 @@ from starlette.responses import Response
 from datastores.base import DomainStore
 from service.audio import Recording, decode
 from service.captioner import Stopwatch
+from service.deadlines import Deadline
 from service.errors import BadField, UnknownDomain, describe_validation
 from service.formats import render
-from service.routes.dependencies import get_runtime, problems, while_connected
-from service.runtime import Parts, Runtime, deadline
+from service.routes.dependencies import deadline, get_runtime, problems, while_connected
+from service.runtime import Parts, Runtime, within
 from service.schemas import CaptionAnswer, CaptionFields, VerboseCaptionAnswer
-from service.settings import variable_name
 from service.uploads import FIELD, Upload, read_upload
 
 router = APIRouter(tags=["captions"])
@@ -66,13 +66,12 @@ async def caption(
     """Send the recording as the multipart field `file`, with the options as fields beside it, or as the body
     itself, with the options as query parameters. WAV, FLAC, OGG, MP3 or AIFF, 8 to 192 kHz, any channels.
     """
-    limit = runtime.settings.timeouts.caption_seconds
-    parts = runtime.parts
+    parts, due = runtime.parts, deadline(request, "caption")
     with runtime.captions.take():
-        async with deadline(limit, variable_name("timeouts", "caption_seconds")):
+        async with within(due):
             upload = await read_upload(request, CaptionFields.model_fields)
             fields = merge_fields(query, upload)
-            return await while_connected(request, _caption(runtime, parts, upload.data, fields))
+            return await while_connected(request, _caption(runtime, parts, upload.data, fields, due))
 
 
 def merge_fields(query: CaptionFields, upload: Upload) -> CaptionFields:
@@ -87,7 +86,7 @@ def merge_fields(query: CaptionFields, upload: Upload) -> CaptionFields:
     return query.model_copy(update=form.model_dump(exclude_unset=True))
 
 
-async def _caption(runtime: Runtime, parts: Parts, data: bytes, fields: CaptionFields) -> Response:
+async def _caption(runtime: Runtime, parts: Parts, data: bytes, fields: CaptionFields, due: Deadline) -> Response:
     captioner, watch = parts.captioner, Stopwatch()
     try:
         options = fields.options(captioner.bundle)
@@ -98,7 +97,7 @@ async def _caption(runtime: Runtime, parts: Parts, data: bytes, fields: CaptionF
         version = await captioner.resolve(domain)
         with watch.stage("decode_audio"):
             recording = await _decode(runtime, data, captioner.bundle.clap.sample_rate)
-        made = await captioner.caption(recording, version, options, watch)
+        made = await captioner.caption(recording, version, options, watch, due.at)
     runtime.metrics.count_caption(recording.duration, watch.seconds)
     return render(made, recording.duration, captioner.bundle, fields.response_format)
 

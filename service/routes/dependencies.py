@@ -6,9 +6,11 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
+from service.deadlines import HEADER, Deadline, deadline_of
 from service.errors import MEDIA_TYPE, ClientGone
 from service.runtime import Runtime
 from service.schemas import Problem
+from service.settings import variable_name
 
 T = TypeVar("T")
 
@@ -28,6 +30,16 @@ def get_runtime(request: Request) -> Runtime:
     """The runtime that the lifespan built."""
     runtime: Runtime = request.state.runtime
     return runtime
+
+
+def deadline(request: Request, kind: str) -> Deadline:
+    """When the answer to a request that starts now is due: as the client asks, and the setting ``kind_seconds`` allows.
+
+    Raises `BadTimeout`.
+    """
+    timeouts = get_runtime(request).settings.timeouts
+    setting = f"{kind}_seconds"
+    return deadline_of(request.headers.get(HEADER), getattr(timeouts, setting), variable_name("timeouts", setting))
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -10,10 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from datastores.base import Entry, InvalidDomainName
-from service.routes.dependencies import get_runtime, problems
-from service.runtime import Runtime, deadline
+from service.routes.dependencies import deadline, get_runtime, problems
+from service.runtime import Runtime, within
 from service.schemas import DomainAnswer, DomainList, DomainName, SearchAnswer, SimilarCaption
-from service.settings import variable_name
 
 router = APIRouter(prefix="/domains", tags=["domains"])
 
@@ -65,13 +64,13 @@ async def roll_back_domain(name: DomainName, runtime: AppRuntime) -> DomainAnswe
 )
 async def search_domain(
     name: DomainName,
+    request: Request,
     runtime: AppRuntime,
     q: Annotated[str, Query(min_length=1, max_length=2000, examples=["a dog in the rain"])],
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
 ) -> SearchAnswer:
     """The captions nearest to a text, best first."""
-    seconds = runtime.settings.timeouts.search_seconds
-    async with deadline(seconds, variable_name("timeouts", "search_seconds")):
+    async with within(deadline(request, "search")):
         captioner = runtime.parts.captioner
         version = await captioner.resolve(name)
         found = await runtime.parts.store.search(version, await captioner.embed_text([q]), limit)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from datastores.base import DatastoreUnavailable
+from service.errors import NotReady
 from service.routes.dependencies import get_runtime, problems
 from service.runtime import Runtime
 from service.settings import variable_name
@@ -16,11 +17,15 @@ router = APIRouter(tags=["health"])
 
 @router.get(
     "/livez",
-    summary="The process answers",
-    responses={200: {"content": {"application/json": {"example": {"status": "alive"}}}}},
+    summary="The process lives",
+    responses={200: {"content": {"application/json": {"example": {"status": "alive"}}}}, **problems(503)},
 )
-async def livez() -> dict[str, str]:
-    """Always 200 while the process runs."""
+async def livez(runtime: Annotated[Runtime, Depends(get_runtime)]) -> dict[str, str]:
+    """200 while the process runs; 503 once a model is stuck, which only a new process mends."""
+    stuck, limit = runtime.stalled(), runtime.settings.timeouts.stall_seconds
+    if stuck > limit:
+        setting = variable_name("timeouts", "stall_seconds")
+        raise NotReady(f"a model has made no progress for {stuck:.0f} s; {limit:g} are allowed ({setting})")
     return {"status": "alive"}
 
 

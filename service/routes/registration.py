@@ -12,10 +12,9 @@ from datastores.base import DomainNotFound, DomainStore
 from service.errors import request_id_of
 from service.job_records import JobAnswer, JobKind, JobProgress, JobRecord
 from service.job_work import open_corpus
-from service.routes.dependencies import get_runtime, problems, while_connected
-from service.runtime import Runtime, deadline
+from service.routes.dependencies import deadline, get_runtime, problems, while_connected
+from service.runtime import Runtime, within
 from service.schemas import CorpusBody, DomainName, RegistrationAnswer, RegistrationQuery
-from service.settings import variable_name
 from service.spool import spool
 from service.uploads import FIELD
 
@@ -89,7 +88,7 @@ async def _registration(
     kind: JobKind, name: str, request: Request, asked: RegistrationQuery, runtime: Runtime, status: int
 ) -> Response:
     jobs, settings = runtime.parts.jobs, runtime.settings
-    async with deadline(settings.timeouts.registration_seconds, variable_name("timeouts", "registration_seconds")):
+    async with within(deadline(request, "registration")):
         with jobs.reserve(name) as job:
             spooled = await spool(request, jobs.part(job))
             record = JobRecord(

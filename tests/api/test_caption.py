@@ -70,7 +70,7 @@ async def test_a_verbose_answer_tells_how_the_caption_was_made(client: httpx.Asy
     body = answer.json()
     assert [(s["start"], s["end"]) for s in body["segments"]] == [(0.0, 1.667), (1.667, 3.333), (3.333, 5.0)]
     assert {s["caption"] for s in body["segments"]} == {"Heard: tone 4"}
-    stages = ["decode_audio", "embed_audio", "search", "projection", "generate", "total"]
+    stages = ["decode_audio", "embed_audio", "search", "projection", "generate", "rerank", "total"]
     assert list(body["timings"]) == stages
     assert body["tokens"] == 16
     assert body["projection"] == {"temperature": 0.05, "neighbours": 4}
@@ -276,13 +276,13 @@ async def test_the_service_answers_while_a_model_runs(store: MemoryStore) -> Non
 
 async def test_more_requests_than_are_let_in_are_refused_with_retry_after(store: MemoryStore) -> None:
     clap = GatedClap()
-    settings = Settings(admission=AdmissionSettings(captions=1, retry_after_seconds=7))
+    settings = Settings(admission=AdmissionSettings(captions=1))
     async with serving(store, FakeBundle(clap=clap), settings) as client:
         first = asyncio.create_task(post(client, wav()))
         await asyncio.to_thread(clap.entered.wait, 10)
         refused = await post(client, wav())
         assert_problem(refused, 503, "overloaded", "DRCAP_ADMISSION__CAPTIONS")
-        assert refused.headers["retry-after"] == "7"
+        assert refused.headers["retry-after"] == "2"  # nothing was measured yet
         clap.gate.set()
         assert (await first).status_code == 200
         assert (await post(client, wav())).status_code == 200

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -103,9 +102,19 @@ def test_moments_of_nothing_are_refused() -> None:
 
 async def test_progress_counts_what_is_stored(store: EdgeStore) -> None:
     seen: list[int] = []
-    with ThreadPoolExecutor(1) as executor:
-        await register(store, "city", CAPTIONS, FakeClap(), batch=10, progress=seen.append, executor=executor)
+    await register(store, "city", CAPTIONS, FakeClap(), batch=10, progress=seen.append)
     assert seen == [10, 20, 25]
+
+
+async def test_what_embeds_in_the_encoders_place_gets_pieces(store: EdgeStore) -> None:
+    pieces: list[int] = []
+
+    async def embed(texts: Sequence[str]) -> FloatArray:
+        pieces.append(len(texts))
+        return FakeClap().embed_text(texts)
+
+    await register(store, "city", CAPTIONS, FakeClap(), batch=10, piece=4, embed=embed)
+    assert pieces == [4, 4, 2, 4, 4, 2, 4, 1]
 
 
 async def test_repeated_captions_are_registered_once(store: EdgeStore) -> None:

@@ -1,0 +1,1 @@
+"""Micro-batching: what many requests ask of one model at the same time runs together."""

@@ -1,0 +1,210 @@
+"""Micro-batching: what many requests ask of one model at the same time runs together.
+
+A batch is whatever waits when the model is free, so a lone request never waits for company and batches grow with
+the load. It closes on its cost and its count. Everything but the model's own work happens in the event loop.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from types import TracebackType
+from typing import Any, Generic, Self
+
+from service.batching.preparation import Preparation
+from service.batching.queue import BatchQueue, Entry, Expired, Item, Priority, Result
+from service.batching.runner import BatchRunner, Gone, Limits, Observer, Work
+from service.batching.worker import Worker, WorkerDied
+from service.rates import ServiceRate
+
+__all__ = [
+    "Batcher",
+    "BatcherClosed",
+    "Expired",
+    "Gone",
+    "Limits",
+    "Observer",
+    "Priority",
+    "QueueFull",
+    "Unobserved",
+    "Work",
+    "WorkerDied",
+]
+
+logger = logging.getLogger(__name__)
+
+
+class QueueFull(Exception):
+    """There is no room for these items; `retry_after` is in how many seconds there should be."""
+
+    def __init__(self, name: str, waiting: int, retry_after: int) -> None:
+        super().__init__(f"{waiting} items wait for {name} already")
+        self.retry_after = retry_after
+
+
+class BatcherClosed(Exception):
+    """The batcher takes nothing in any more."""
+
+
+class Unobserved:
+    """An `Observer` that does nothing."""
+
+    def depth(self, items: int) -> None: ...
+    def waited(self, seconds: float) -> None: ...
+    def ran(self, items: int, cost: float, seconds: float) -> None: ...
+    def retried(self, reason: str) -> None: ...
+    def restarted(self) -> None: ...
+
+
+class Batcher(Generic[Item, Result]):
+    """One queue and one thread for one model. Built and used in one event loop, as an async context."""
+
+    def __init__(
+        self,
+        name: str,
+        work: Work[Item, Result],
+        limits: Limits,
+        observer: Observer | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._work = work
+        self._limits = limits
+        self._observer = observer or Unobserved()
+        self._clock = clock
+        self.rate = ServiceRate(clock=clock)
+        self._queue: BatchQueue[Item, Result] = BatchQueue(limits.patience)
+        self._worker = Worker(name, clock)
+        self._runner = BatchRunner(self._worker, work, limits, self.rate, self._observer, clock)
+        self._helper = Worker(f"{name}-prepare", clock)
+        self._preparation: Preparation[Item, Result] | None = None
+        if work.prepare is not None:
+            self._preparation = Preparation(work.prepare, self._helper, self._observer.restarted)
+        self._arrival = asyncio.Event()
+        self._jobs = asyncio.Semaphore(limits.job_calls)
+        self._unresolved: set[Entry[Item, Result]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Begin to serve; `close` ends it."""
+        serving: list[Coroutine[Any, Any, None]] = [self._serve()]
+        if self._preparation is not None:
+            serving.append(self._preparation.serve())
+        self._tasks = [asyncio.create_task(one, name=self._name) for one in serving]
+
+    async def run(
+        self, items: Sequence[Item], *, priority: Priority = Priority.INTERACTIVE, deadline: float = math.inf
+    ) -> list[Result]:
+        """The results of items, in order, from batches that may hold others' items too.
+
+        All are let in or none. When one fails, or the caller is cancelled, the rest is dropped: at once where it
+        waits, as soon as the model asks where it runs.
+
+        Args:
+            items: what the model is given.
+            priority: a job's items go behind interactive ones, and wait for room instead of being refused.
+            deadline: when the results are of no use any more, by the batcher's clock.
+
+        Raises:
+            QueueFull: `Limits.capacity` would be exceeded. A call larger than it is let in when nothing waits.
+            BatcherClosed: draining or closed.
+            Expired: the deadline passed.
+            WorkerDied: the thread died of one of the items, twice.
+            Exception: what the model raises for one of the items alone.
+        """
+        if not items:
+            return []
+        if priority is Priority.JOB:
+            async with self._jobs:
+                return await self._results(items, priority, deadline)
+        waiting = len(self._queue.waiting(priority))
+        if waiting and waiting + len(items) > self._limits.capacity:
+            raise QueueFull(self._name, waiting, self.retry_after())
+        return await self._results(items, priority, deadline)
+
+    def retry_after(self) -> int:
+        """In how many seconds what waits will have been worked off, at the measured rate."""
+        return self.rate.retry_after(sum(entry.cost for entry in self._queue.waiting()))
+
+    def stalled(self) -> float:
+        """Seconds since the model or its preparation last made progress in what it is doing; 0 when idle."""
+        return max(self._worker.stalled(), self._helper.stalled())
+
+    async def drain(self, seconds: float) -> bool:
+        """Take nothing more in and finish what is in; whether that was done within so many seconds."""
+        self._closed = True
+        unresolved = [entry.future for entry in self._unresolved]
+        if not unresolved:
+            return True
+        _, pending = await asyncio.wait(unresolved, timeout=seconds)
+        return not pending
+
+    async def close(self) -> None:
+        """Take nothing more in, fail what is in with `BatcherClosed`, and let the threads end after their calls."""
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for entry in list(self._unresolved):
+            entry.fail(BatcherClosed(f"{self._name} was closed"))
+        self._worker.close()
+        self._helper.close()
+
+    async def _results(self, items: Sequence[Item], priority: Priority, deadline: float) -> list[Result]:
+        if self._closed:
+            raise BatcherClosed(f"{self._name} takes nothing in any more")
+        entries = [self._entry(item, priority, deadline) for item in items]
+        for entry in entries:
+            self._admit(entry)
+        self._observer.depth(len(self._queue.waiting()))
+        self._arrival.set()
+        try:
+            return await asyncio.gather(*(entry.future for entry in entries))
+        finally:
+            for entry in entries:
+                entry.future.cancel()
+
+    def _entry(self, item: Item, priority: Priority, deadline: float) -> Entry[Item, Result]:
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        work = self._work
+        return Entry(item, work.key(item), work.cost(item), future, priority, self._clock(), deadline)
+
+    def _admit(self, entry: Entry[Item, Result]) -> None:
+        self._unresolved.add(entry)
+        entry.future.add_done_callback(lambda _: self._unresolved.discard(entry))
+        self._queue.put(entry)
+        if self._preparation is not None:
+            self._preparation.add(self._queue.rank(entry), entry)
+
+    async def _serve(self) -> None:
+        while True:
+            await self._arrival.wait()
+            self._arrival.clear()
+            while batch := self._queue.take(self._runner.max_cost, self._limits.max_count, self._clock()):
+                await self._run(batch)
+
+    async def _run(self, batch: list[Entry[Item, Result]]) -> None:
+        try:
+            if self._preparation is not None:
+                await self._preparation.wait(batch)
+            now = self._clock()
+            self._observer.depth(len(self._queue.waiting()))
+            for entry in batch:
+                self._observer.waited(now - entry.arrived)
+            await self._runner.run(batch)
+        except Exception as error:
+            # A mistake in here must neither end the serving nor leave a client waiting.
+            logger.exception("%s could not run a batch of %d", self._name, len(batch))
+            for entry in batch:
+                entry.fail(error)

@@ -1,0 +1,63 @@
+"""Deadlines: how long a request may take, as its client asks and a setting allows."""
+
+import math
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+HEADER = "X-Request-Timeout"
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
+
+class BadTimeout(ValueError):
+    """The header is no number of seconds above 0; the message says what it is instead."""
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """The moment after which an answer is of no use.
+
+    Attributes:
+        at: of the monotonic clock, in seconds.
+        seconds: how long that was from the start.
+        source: what set it: the header, or the setting. For the message of a 504.
+    """
+
+    at: float
+    seconds: float
+    source: str
+
+    def left(self, clock: Callable[[], float] = time.monotonic) -> float:
+        """Seconds that remain; 0 once it has passed."""
+        return max(0.0, self.at - clock())
+
+
+def deadline_of(
+    header: str | None, limit: float, setting: str, clock: Callable[[], float] = time.monotonic
+) -> Deadline:
+    """The deadline of a request that starts now.
+
+    Args:
+        header: the value of `X-Request-Timeout`, if it was sent.
+        limit: seconds of the setting: what counts without the header, and the most it can ask for.
+        setting: name of the setting.
+        clock: monotonic seconds.
+
+    Raises:
+        BadTimeout: the header is no number of seconds above 0.
+    """
+    asked = math.inf if header is None else parse_timeout(header)
+    seconds = min(asked, limit)
+    return Deadline(clock() + seconds, seconds, HEADER if asked < limit else setting)
+
+
+def parse_timeout(value: str) -> float:
+    """Seconds of an `X-Request-Timeout` header: digits, with or without a decimal point. Raises `BadTimeout`."""
+    text = value.strip(" \t")
+    if not _SECONDS.fullmatch(text):
+        raise BadTimeout(f"{HEADER}: seconds as a decimal number like 2.5 are needed, got {text[:40]!r}")
+    seconds = float(text)
+    if seconds == 0:
+        raise BadTimeout(f"{HEADER}: more than 0 seconds are needed, got {text!r}")
+    return seconds

@@ -1,0 +1,135 @@
+"""The models of a bundle at work: the CLAP and the decoder, each with a queue and a thread of its own."""
+
+import asyncio
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.clap.base import Clap, FloatArray
+from models.decoder import Decoder, Generated, GenerationOptions
+from models.prompt import Prompt
+from service.batching.batcher import Batcher, Limits, Observer, Priority, Unobserved, Work
+from service.batching.runner import Gone
+from service.bundle import Bundle
+from service.settings import BatchingSettings
+
+CLAP, LLM = "clap", "llm"
+
+# Measured on the embedded bundle: to read one caption takes as long as to hear this many seconds.
+_TEXT_SECONDS = 0.3
+# Of what an LLM of any size is given, what is not similar captions, and how much of the longest caption is written.
+_TEMPLATE_TOKENS = 20
+_CHARACTERS_A_TOKEN = 4
+_EXPECTED_TOKENS = 16
+# A call asks for this much at a time, so that a long recording neither fills a queue nor keeps others from it.
+_WINDOWS_AT_ONCE = 16
+_TEXTS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What the decoder is to write."""
+
+    prompt: Prompt
+    options: GenerationOptions
+
+
+class WorkingModels:
+    """Hears, reads and writes for many requests at a time. Built in the event loop it serves."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        limits: BatchingSettings,
+        calls: int,
+        observer: Callable[[str], Observer] = lambda _: Unobserved(),
+    ) -> None:
+        """
+        Args:
+            bundle: whose CLAP and decoder these are.
+            limits: of a batch.
+            calls: requests that are let in at the same time; the queues have room for all of them.
+            observer: of the queue of this name, `CLAP` or `LLM`.
+        """
+        self._prompts_at_once = limits.prompts
+        self._clap: Batcher[FloatArray | str, FloatArray] = Batcher(
+            CLAP,
+            _clap_work(bundle.clap),
+            Limits(limits.audio_seconds, max(_WINDOWS_AT_ONCE, _TEXTS_AT_ONCE), calls * _TEXTS_AT_ONCE),
+            observer(CLAP),
+        )
+        self._llm: Batcher[_Task, Generated] = Batcher(
+            LLM,
+            _writing_work(bundle.decoder),
+            Limits(limits.tokens, limits.prompts, calls * limits.prompts),
+            observer(LLM),
+        )
+
+    async def start(self) -> None:
+        """Begin to take work in."""
+        await self._clap.start()
+        await self._llm.start()
+
+    async def close(self) -> None:
+        """Take nothing more in and fail what is in; what runs in a thread runs to its end."""
+        await asyncio.gather(self._clap.close(), self._llm.close())
+
+    async def embed_audio(self, windows: Sequence[FloatArray], deadline: float = math.inf) -> FloatArray:
+        """Windows -> unit vectors [w, d]. `deadline`: see `Batcher.run`, as for what it raises."""
+        vectors: list[FloatArray] = []
+        for start in range(0, len(windows), _WINDOWS_AT_ONCE):
+            vectors += await self._clap.run(windows[start : start + _WINDOWS_AT_ONCE], deadline=deadline)
+        return np.stack(vectors)
+
+    async def embed_text(
+        self, texts: Sequence[str], deadline: float = math.inf, priority: Priority = Priority.INTERACTIVE
+    ) -> FloatArray:
+        """Captions -> unit vectors [n, d]."""
+        vectors: list[FloatArray] = []
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            some = texts[start : start + _TEXTS_AT_ONCE]
+            vectors += await self._clap.run(some, deadline=deadline, priority=priority)
+        return np.stack(vectors)
+
+    async def write(
+        self, prompts: Sequence[Prompt], options: GenerationOptions, deadline: float = math.inf
+    ) -> list[Generated]:
+        """A caption a prompt, in order."""
+        written: list[Generated] = []
+        for start in range(0, len(prompts), self._prompts_at_once):
+            tasks = [_Task(prompt, options) for prompt in prompts[start : start + self._prompts_at_once]]
+            written += await self._llm.run(tasks, deadline=deadline)
+        return written
+
+    def stalled(self) -> float:
+        """Seconds since the model that has been busy longest last made progress; 0 when both are idle."""
+        return max(self._clap.stalled(), self._llm.stalled())
+
+
+def _clap_work(clap: Clap) -> Work[FloatArray | str, FloatArray]:
+    def run(batch: Sequence[FloatArray | str], _: Gone) -> list[FloatArray]:
+        texts = [one for one in batch if isinstance(one, str)]
+        if texts:
+            return list(clap.embed_text(texts))
+        return list(clap.embed_audio([one for one in batch if not isinstance(one, str)]))
+
+    def seconds(item: FloatArray | str) -> float:
+        return _TEXT_SECONDS if isinstance(item, str) else len(item) / clap.sample_rate
+
+    def kind(item: FloatArray | str) -> Hashable:
+        return isinstance(item, str)
+
+    return Work(run, seconds, key=kind)
+
+
+def _writing_work(decoder: Decoder) -> Work[_Task, Generated]:
+    def run(batch: Sequence[_Task], gone: Gone) -> list[Generated]:
+        return decoder.generate([one.prompt for one in batch], batch[0].options, gone)
+
+    def tokens(task: _Task) -> float:
+        captions = sum(map(len, task.prompt.similar_captions)) / _CHARACTERS_A_TOKEN
+        return _TEMPLATE_TOKENS + captions + task.options.num_beams * min(task.options.max_new_tokens, _EXPECTED_TOKENS)
+
+    return Work(run, tokens, key=lambda task: task.options)

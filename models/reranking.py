@@ -33,9 +33,9 @@ class Reranker:
         similarity: weight of the cosine between caption and sound beside the agreement.
     """
 
-    neighbours: int = 64
+    neighbours: int = 32
     temperature: float = 0.05
-    similarity: float = 0.5
+    similarity: float = 1.5
 
     def choose(
         self,

@@ -60,6 +60,16 @@ class BadCorpus(ServiceError):
     slug = "bad-corpus"
 
 
+class NotAuthenticated(ServiceError):
+    status = 401
+    slug = "not-authenticated"
+
+
+class Forbidden(ServiceError):
+    status = 403
+    slug = "forbidden"
+
+
 class UnknownDomain(ServiceError):
     status = 404
     slug = "unknown-domain"
@@ -135,6 +145,11 @@ class DatastoreDown(ServiceError):
     slug = "datastore-unavailable"
 
 
+class RateExceeded(ServiceError):
+    status = 429
+    slug = "rate-exceeded"
+
+
 class JobsFolderFailed(ServiceError):
     status = 503
     slug = "jobs-folder-unavailable"
@@ -191,7 +206,8 @@ def as_service_error(error: Exception) -> ServiceError:
 def problem_response(
     request: Request, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    """A problem document of RFC 9457, with the request id as an extension member."""
+    """A problem document of RFC 9457, with the request id as an extension member; its slug is left for the metrics."""
+    request.scope.setdefault("state", {})["problem"] = slug
     body = problem_body(status, slug, detail, request.url.path, request_id_of(request))
     return JSONResponse(body, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
@@ -227,7 +243,7 @@ async def answer_error(request: Request, error: Exception) -> JSONResponse:
         return problem_response(request, error.status_code, slug, detail, error.headers)
     known = as_service_error(error)
     if known.status == 500:
-        logger.error("request %s failed", request_id_of(request), exc_info=error)
+        logger.error("the request failed", exc_info=error)
     return problem_response(request, known.status, known.slug, known.detail, known.headers)
 
 

@@ -20,7 +20,10 @@ class KeysError(ValueError):
 
 
 class Scope(StrEnum):
-    """What a key is for. `admin` changes domains, `caption` captions recordings and looks domains up."""
+    """What a key is for; with either, domains are listed, shown and searched.
+
+    `caption` captions recordings. `admin` registers, exports and removes domains, and follows and cancels jobs.
+    """
 
     caption = "caption"
     admin = "admin"
@@ -57,7 +60,11 @@ class _KeyFile(BaseModel):
 
 
 class Keyring:
-    """The keys of a service."""
+    """The keys of a service.
+
+    Attributes:
+        keys: each of them, in order.
+    """
 
     def __init__(self, keys: Sequence[Key]) -> None:
         """Raises `KeysError` for two keys of one name or one digest."""
@@ -66,7 +73,7 @@ class Keyring:
             doubled = {value for value in values if values.count(value) > 1}
             if doubled:
                 raise KeysError(f"two keys have the same {what}: {', '.join(sorted(doubled))}")
-        self._keys = tuple(keys)
+        self.keys = tuple(keys)
 
     def find(self, presented: str) -> Key | None:
         """The key that was presented, or None.
@@ -75,7 +82,7 @@ class Keyring:
         """
         digest = digest_of(presented)
         found = None
-        for key in self._keys:
+        for key in self.keys:
             if hmac.compare_digest(key.digest, digest):
                 found = key
         return found

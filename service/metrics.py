@@ -1,45 +1,218 @@
-"""Counters of one app, in a registry of its own, so two apps in a process never share a figure."""
+"""Figures of one app for Prometheus, in a registry of its own, so two apps in a process never share one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-_STAGE_BUCKETS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
+from service import metric_labels
+from service.metric_labels import FirstComers, Known
+
+_SECONDS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
+_ITEMS = (1, 2, 4, 8, 16, 32, 64)
+_COSTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+_DOMAINS = 50
 
 
 class Metrics:
-    """What is counted; labels are route templates, never paths, so their number is bounded."""
+    """What is counted. Every label has a bounded number of values: see `service.metric_labels`.
+
+    Attributes:
+        admitted: requests under way, by kind.
+    """
 
     media_type = CONTENT_TYPE_LATEST
 
-    def __init__(self) -> None:
+    def __init__(self, domains: int = _DOMAINS) -> None:
+        """
+        Args:
+            domains: so many domains are told apart; the rest is counted together.
+        """
         self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "drcap_requests", "Requests answered.", ("method", "route", "status"), registry=self._registry
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._registry)
+        self._domain = FirstComers(domains)
+        self._reason = Known(metric_labels.REASONS)
+        self._outcome = Known(metric_labels.OUTCOMES)
+
+        self._requests = self._counter("requests", "Requests answered.", "method", "route", "status")
+        self._rejections = self._counter("rejections", "Requests turned away, by reason.", "reason")
+        self.admitted = self._gauge("admitted", "Requests let in and not yet answered.", "kind")
+        self._stages = self._histogram(
+            "stage_seconds", "Seconds a stage of a caption took, waiting included.", _SECONDS, "stage"
         )
-        self._stages = Histogram(
-            "drcap_stage_seconds",
-            "Seconds a stage of a caption took, waiting for its thread included.",
-            ("stage",),
-            buckets=_STAGE_BUCKETS,
-            registry=self._registry,
+        self._audio = self._counter("audio_seconds", "Seconds of audio captioned.")
+        self._tokens = self._counter("tokens", "Tokens written by the LLM for captions that were answered.")
+        self._captions = self._counter("captions", "Recordings captioned, by domain.", "domain")
+
+        self._depth = self._gauge("queue_depth", "Items that wait for a model.", "queue")
+        self._waits = self._histogram("queue_wait_seconds", "Seconds an item waited for its batch.", _SECONDS, "queue")
+        self._sizes = self._histogram("batch_size", "Items of a batch.", _ITEMS, "queue")
+        self._costs = self._histogram(
+            "batch_cost", "Cost of a batch: seconds of audio (clap) or tokens (llm).", _COSTS, "queue"
         )
-        self._audio = Counter("drcap_audio_seconds", "Seconds of audio captioned.", registry=self._registry)
-        self.admitted = Gauge(
-            "drcap_admitted", "Requests let in and not yet answered.", ("kind",), registry=self._registry
-        )
+        self._runs = self._histogram("batch_seconds", "Seconds a batch took in the model.", _SECONDS, "queue")
+        self._retries = self._counter("batches_retried", "Batches run again in parts.", "queue", "reason")
+        self._restarts = self._counter("worker_restarts", "Threads of a model that died and were replaced.", "queue")
+
+        self._datastore_errors = self._counter("datastore_errors", "Answers the datastore did not give.")
+        self._registrations = self._counter("registrations", "Registrations ended, by outcome.", "outcome")
+        self._registered = self._counter("registered_captions", "Captions registered, by source of vector.", "source")
+        self._jobs = self._gauge("jobs", "Jobs that are remembered, by state.", "state")
+        self._domains = self._gauge("domains", "Domains that are registered.")
+        self._domain_captions = self._gauge("domain_captions", "Captions of a domain.", "domain")
+
+        self._ready = self._gauge("ready", "1 if captions could be made when that was last checked.")
+        self._model = Info("drcap_model", "What captions are made with.", registry=self._registry)
+        self._touch()
 
     def count_request(self, method: str, route: str, status: int) -> None:
-        """One answered request."""
+        """One answered request; `route` is a template, never a path."""
         self._requests.labels(method, route, str(status)).inc()
 
-    def count_caption(self, audio_seconds: float, stages: Mapping[str, float]) -> None:
-        """One caption: the seconds of its audio and the seconds each stage took."""
+    def count_caption(
+        self, audio_seconds: float, stages: Mapping[str, float], domain: str | None = None, tokens: int = 0
+    ) -> None:
+        """One caption: the seconds of its audio and of each stage, its domain, and the tokens written for it."""
         self._audio.inc(audio_seconds)
+        self._tokens.inc(tokens)
+        if domain is not None:
+            self._captions.labels(self._domain.of(domain)).inc()
         for stage, seconds in stages.items():
             self._stages.labels(stage).observe(seconds)
+
+    def count_rejection(self, reason: str) -> None:
+        """One request turned away, for one of `metric_labels.REASONS`."""
+        self._rejections.labels(self._reason.of(reason)).inc()
+
+    def count_problem(self, status: int, slug: str) -> None:
+        """One problem document: a rejection, an error of the datastore, or neither, as status and slug say."""
+        reason = metric_labels.BY_SLUG.get(slug) or metric_labels.BY_STATUS.get(status)
+        if reason is not None:
+            self.count_rejection(reason)
+        elif slug == metric_labels.DATASTORE_SLUG:
+            self.count_datastore_error()
+
+    def count_datastore_error(self) -> None:
+        """The datastore did not answer, or not as it should."""
+        self._datastore_errors.inc()
+
+    def count_registration(self, outcome: str, embedded: int = 0, reused: int = 0) -> None:
+        """A registration ended: ``succeeded``, ``failed`` or ``cancelled``, with so many captions of each source."""
+        self._registrations.labels(self._outcome.of(outcome)).inc()
+        self._registered.labels("embedded").inc(embedded)
+        self._registered.labels("reused").inc(reused)
+
+    def set_jobs(self, states: Iterable[str]) -> None:
+        """The state of every job that is remembered."""
+        listed = list(states)
+        for state in metric_labels.JOB_STATES:
+            self._jobs.labels(state).set(listed.count(state))
+
+    def set_domains(self, captions: Mapping[str, int]) -> None:
+        """Every domain, with its number of captions."""
+        self._domains.set(len(captions))
+        self._domain_captions.clear()
+        for domain, count in captions.items():
+            self._domain_captions.labels(self._domain.of(domain)).inc(count)
+
+    def set_ready(self, ready: bool) -> None:
+        """Whether captions can be made."""
+        self._ready.set(ready)
+
+    def set_model(self, *, bundle: str, clap: str, llm: str, device: str, version: str) -> None:
+        """What captions are made with: names of bundle and LLM, the CLAP's fingerprint, the version of drcap."""
+        self._model.info({"bundle": bundle, "clap": clap, "llm": llm, "device": device, "version": version})
+
+    def queue(self, name: str) -> "QueueMetrics":
+        """What is counted of the queue of a model, ``clap`` or ``llm``."""
+        return QueueMetrics(
+            depth=self._depth.labels(name),
+            waits=self._waits.labels(name),
+            sizes=self._sizes.labels(name),
+            costs=self._costs.labels(name),
+            runs=self._runs.labels(name),
+            retries={reason: self._retries.labels(name, reason) for reason in metric_labels.RETRIES},
+            other_retries=self._retries.labels(name, metric_labels.OTHER),
+            restarts=self._restarts.labels(name),
+        )
 
     def render(self) -> bytes:
         """The figures in Prometheus' text format."""
         return generate_latest(self._registry)
+
+    def _touch(self) -> None:
+        # A counter that appears with its first event hides that event from rate().
+        for reason in self._reason.values:
+            self._rejections.labels(reason)
+        for outcome in metric_labels.OUTCOMES:
+            self._registrations.labels(outcome)
+        for source in metric_labels.SOURCES:
+            self._registered.labels(source)
+        self.set_jobs([])
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(f"drcap_{name}", what, labels, registry=self._registry)
+
+    def _gauge(self, name: str, what: str, *labels: str) -> Gauge:
+        return Gauge(f"drcap_{name}", what, labels, registry=self._registry)
+
+    def _histogram(self, name: str, what: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"drcap_{name}", what, labels, buckets=buckets, registry=self._registry)
+
+
+class QueueMetrics:
+    """Counts what happens to one queue; it is an observer of `service.batching`."""
+
+    def __init__(
+        self,
+        *,
+        depth: Gauge,
+        waits: Histogram,
+        sizes: Histogram,
+        costs: Histogram,
+        runs: Histogram,
+        retries: Mapping[str, Counter],
+        other_retries: Counter,
+        restarts: Counter,
+    ) -> None:
+        self._depth = depth
+        self._waits = waits
+        self._sizes = sizes
+        self._costs = costs
+        self._runs = runs
+        self._retries = retries
+        self._other_retries = other_retries
+        self._restarts = restarts
+
+    def depth(self, items: int) -> None:
+        """So many items wait."""
+        self._depth.set(items)
+
+    def waited(self, seconds: float) -> None:
+        """An item waited so long for its batch."""
+        self._waits.observe(seconds)
+
+    def ran(self, items: int, cost: float, seconds: float) -> None:
+        """A batch succeeded."""
+        self._sizes.observe(items)
+        self._costs.observe(cost)
+        self._runs.observe(seconds)
+
+    def retried(self, reason: str) -> None:
+        """A batch is run again in parts."""
+        self._retries.get(reason, self._other_retries).inc()
+
+    def restarted(self) -> None:
+        """A thread died and is replaced."""
+        self._restarts.inc()

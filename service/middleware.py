@@ -1,6 +1,9 @@
-"""What every request passes, as pure ASGI: its id, its account in the metrics, and the limit on its body."""
+"""What every request passes, as pure ASGI: its id, its account in log and metrics, its safety in a browser, and the
+limit on its body."""
 
+import logging
 import re
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,17 +11,33 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from service.errors import TooLarge, answer_error
+from service.formats import server_timing
 from service.metrics import Metrics
 
 REQUEST_ID = "X-Request-ID"
 _USABLE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SAFE_HEADERS = {
+    # Answers are data: nothing in them is to be run, framed or kept by a proxy.
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+logger = logging.getLogger(__name__)
 
 
 class RequestContext:
-    """Gives each request an id (the client's own when usable), counts it, answers what nobody caught."""
+    """Gives each request an id (the client's own when usable), times, counts and logs it, answers what nobody caught.
+
+    The id is in the answer, in every line logged meanwhile and, with whatever else is known of the request, in
+    the one line that is logged of it at the end.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -32,26 +51,82 @@ class RequestContext:
         if not _USABLE_ID.fullmatch(request_id):
             request_id = uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        status = 0
+        account = _Account(scope, receive, send, time.monotonic())
+        with bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, account.receive, account.send)
+            except Exception as error:
+                if account.status:  # too late for another answer: let the server cut the connection
+                    raise
+                answer = await answer_error(Request(scope), error)
+                await answer(scope, account.receive, account.send)
+            finally:
+                self._settle(account)
 
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
+    def _settle(self, account: "_Account") -> None:
+        state, status = account.scope["state"], account.status or 500
+        method = account.scope["method"] if account.scope["method"] in _METHODS else "other"
+        route = getattr(account.scope.get("route"), "path", "unmatched")
+        self._metrics.count_request(method, route, status)
+        if "problem" in state:
+            self._metrics.count_problem(status, state["problem"])
+        logger.info(
+            "request",
+            extra={
+                "method": method,
+                "route": route,
+                "status": status,
+                "seconds": round(time.monotonic() - account.started, 4),
+                "bytes_in": account.bytes_in,
+                "bytes_out": account.bytes_out,
+                "key": state.get("key"),
+            },
+        )
+
+
+@dataclass
+class _Account:
+    """One request as it goes by: what was read of it, and what was answered."""
+
+    scope: Scope
+    receiver: Receive
+    sender: Send
+    started: float
+    status: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    async def receive(self) -> Message:
+        message = await self.receiver()
+        self.bytes_in += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID] = self.scope["state"]["request_id"]
+            # An answer that tells its stages has a total of its own.
+            headers.setdefault("Server-Timing", server_timing({"total": time.monotonic() - self.started}))
+        self.bytes_out += len(message.get("body", b""))
+        await self.sender(message)
+
+
+class SafeHeaders:
+    """Headers that keep browsers from guessing, framing and telling; a page that sets its own keeps them."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+                headers = MutableHeaders(scope=message)
+                for name, value in _SAFE_HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
-        try:
-            await self._app(scope, receive, send_with_id)
-        except Exception as error:
-            if status:  # too late for another answer: let the server cut the connection
-                raise
-            answer = await answer_error(Request(scope), error)
-            await answer(scope, receive, send_with_id)
-        finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._metrics.count_request(method, route, status or 500)
+        await self._app(scope, receive, send_safely)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from service.errors import MEDIA_TYPE
 DESCRIPTION = (
     "Captions of recordings in the words of a domain. Register a domain as a list of captions with"
     " `PUT /domains/{name}`, then send a recording to `POST /caption`. Errors are `application/problem+json`"
-    " after RFC 9457, with a stable `type` and the id of the request."
+    " after RFC 9457, with a stable `type` and the id of the request. Routes with a lock need a key where the service"
+    " has keys: scope `caption` to caption, `admin` to change domains and to follow jobs, either to look domains up."
 )
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 _FASTAPI_ERRORS = ("HTTPValidationError", "ValidationError")

@@ -29,6 +29,35 @@ class ServerSettings(_Concern):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    ops_host: str | None = Field(None, description="address of the port for operations; by default the same")
+    ops_port: int | None = Field(
+        None, ge=1, le=65535, description="port of its own for /metrics, which the main one then lacks, and for probes"
+    )
+
+
+class AuthSettings(_Concern):
+    """Who may ask. Without keys everybody may, and the service listens to its own machine only."""
+
+    keys_file: Path | None = Field(None, description="file of keys, as `drcap keys new --file` writes it")
+    keys: SecretStr | None = Field(None, description="the same JSON, in the variable itself")
+    open: bool = Field(False, description="serve other machines without keys")
+    key: SecretStr | None = Field(None, description="key that the drcap command itself presents to a service")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.keys_file is not None and self.keys is not None:
+            variables = (variable_name("auth", "keys_file"), variable_name("auth", "keys"))
+            raise ValueError(f"{variables[0]} and {variables[1]} are both set; set one of them")
+        return self
+
+
+class LogSettings(_Concern):
+    """What the service writes to stderr."""
+
+    format: Literal["text", "json"] = Field("text", description="text for people or json, one object a line")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug, info, warning or error: the least that is written"
+    )
 
 
 class DatastoreSettings(_Concern):
@@ -144,6 +173,8 @@ class Settings(BaseSettings):
     device: str = Field("auto", min_length=1, description="auto, cpu, cuda, cuda:0, ...")
     cache: Path | None = Field(None, description="folder for converted weights; by default ~/.cache/drcap")
     server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
+    log: LogSettings = LogSettings()
     datastore: DatastoreSettings = DatastoreSettings()
     audio: AudioSettings = AudioSettings()
     corpus: CorpusSettings = CorpusSettings()

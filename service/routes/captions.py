@@ -14,12 +14,13 @@ from service.captioner import Stopwatch
 from service.deadlines import Deadline
 from service.errors import BadField, UnknownDomain, describe_validation
 from service.formats import render
-from service.routes.dependencies import deadline, get_runtime, problems, while_connected
+from service.routes.dependencies import GUARDED, captioning, deadline, get_runtime, problems, while_connected
 from service.runtime import Parts, Runtime, within
 from service.schemas import CaptionAnswer, CaptionFields, VerboseCaptionAnswer
+from service.security import Caller
 from service.uploads import FIELD, Upload, read_upload
 
-router = APIRouter(tags=["captions"])
+router = APIRouter(tags=["captions"], responses=GUARDED)
 
 _FILE = {"type": "string", "format": "binary", "description": "the recording: WAV, FLAC, OGG, MP3 or AIFF"}
 _FORM_SCHEMA = {
@@ -60,18 +61,21 @@ _OTHER_FORMATS: dict[int | str, dict[str, Any]] = {
 )
 async def caption(
     request: Request,
+    caller: Annotated[Caller, Depends(captioning)],
     query: Annotated[CaptionFields, Query()],
     runtime: Annotated[Runtime, Depends(get_runtime)],
 ) -> Response:
     """Send the recording as the multipart field `file`, with the options as fields beside it, or as the body
     itself, with the options as query parameters. WAV, FLAC, OGG, MP3 or AIFF, 8 to 192 kHz, any channels.
     """
+    if query.domain:
+        caller.check_reaches(query.domain)
     parts, due = runtime.parts, deadline(request, "caption")
     with runtime.captions.take():
         async with within(due):
             upload = await read_upload(request, CaptionFields.model_fields)
             fields = merge_fields(query, upload)
-            return await while_connected(request, _caption(runtime, parts, upload.data, fields, due))
+            return await while_connected(request, _caption(runtime, parts, caller, upload.data, fields, due))
 
 
 def merge_fields(query: CaptionFields, upload: Upload) -> CaptionFields:
@@ -86,14 +90,17 @@ def merge_fields(query: CaptionFields, upload: Upload) -> CaptionFields:
     return query.model_copy(update=form.model_dump(exclude_unset=True))
 
 
-async def _caption(runtime: Runtime, parts: Parts, data: bytes, fields: CaptionFields, due: Deadline) -> Response:
+async def _caption(
+    runtime: Runtime, parts: Parts, caller: Caller, data: bytes, fields: CaptionFields, due: Deadline
+) -> Response:
     captioner, watch = parts.captioner, Stopwatch()
     try:
         options = fields.options(captioner.bundle)
     except ValueError as error:
         raise BadField(str(error)) from error
     with watch.stage("total"):
-        domain = fields.domain or await _only_domain(parts.store)
+        domain = fields.domain or await _only_domain(parts.store, caller)
+        caller.check_reaches(domain)
         version = await captioner.resolve(domain)
         with watch.stage("decode_audio"):
             recording = await _decode(runtime, data, captioner.bundle.clap.sample_rate)
@@ -107,8 +114,8 @@ async def _decode(runtime: Runtime, data: bytes, rate: int) -> Recording:
     return await loop.run_in_executor(runtime.audio_threads, decode, data, rate, runtime.settings.audio)
 
 
-async def _only_domain(store: DomainStore) -> str:
-    names = [version.domain for version in await store.list()]
+async def _only_domain(store: DomainStore, caller: Caller) -> str:
+    names = [version.domain for version in await store.list() if caller.reaches(version.domain)]
     if not names:
         raise UnknownDomain("no domain is registered yet; PUT /domains/{name} registers one")
     if len(names) > 1:

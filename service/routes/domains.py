@@ -10,11 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from datastores.base import Entry, InvalidDomainName
-from service.routes.dependencies import deadline, get_runtime, problems
+from service.routes.dependencies import GUARDED, changing, deadline, get_runtime, problems, reading
 from service.runtime import Runtime, within
 from service.schemas import DomainAnswer, DomainList, DomainName, SearchAnswer, SimilarCaption
+from service.security import Caller
 
-router = APIRouter(prefix="/domains", tags=["domains"])
+router = APIRouter(prefix="/domains", tags=["domains"], responses=GUARDED)
 
 AppRuntime = Annotated[Runtime, Depends(get_runtime)]
 
@@ -28,20 +29,26 @@ _EXPORTED: dict[int | str, dict[str, Any]] = {200: {"description": "One caption 
 
 
 @router.get("", summary="Every domain", responses=problems(503))
-async def list_domains(runtime: AppRuntime) -> DomainList:
-    """The serving version of every domain, by name."""
-    versions = await runtime.parts.store.list()
+async def list_domains(caller: Annotated[Caller, Depends(reading)], runtime: AppRuntime) -> DomainList:
+    """The serving version of every domain that the key reaches, by name."""
+    versions = [version for version in await runtime.parts.store.list() if caller.reaches(version.domain)]
     return DomainList(domains=[DomainAnswer.of(version, runtime.parts.captioner.bundle) for version in versions])
 
 
-@router.get("/{name}", summary="One domain", responses=problems(400, 404, 503))
+@router.get("/{name}", summary="One domain", dependencies=[Depends(reading)], responses=problems(400, 404, 503))
 async def show_domain(name: DomainName, runtime: AppRuntime) -> DomainAnswer:
     """The serving version of a domain."""
     parts = runtime.parts
     return DomainAnswer.of(await parts.store.resolve(name), parts.captioner.bundle)
 
 
-@router.delete("/{name}", status_code=204, summary="Remove a domain", responses=problems(400, 404, 409, 503))
+@router.delete(
+    "/{name}",
+    status_code=204,
+    summary="Remove a domain",
+    dependencies=[Depends(changing)],
+    responses=problems(400, 404, 409, 503),
+)
 async def delete_domain(name: DomainName, runtime: AppRuntime) -> Response:
     """Remove a domain with all its versions."""
     parts = runtime.parts
@@ -50,7 +57,12 @@ async def delete_domain(name: DomainName, runtime: AppRuntime) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{name}/rollback", summary="Back to the version before", responses=problems(400, 404, 409, 503))
+@router.post(
+    "/{name}/rollback",
+    summary="Back to the version before",
+    dependencies=[Depends(changing)],
+    responses=problems(400, 404, 409, 503),
+)
 async def roll_back_domain(name: DomainName, runtime: AppRuntime) -> DomainAnswer:
     """Serve the version before the current one again."""
     parts = runtime.parts
@@ -60,6 +72,7 @@ async def roll_back_domain(name: DomainName, runtime: AppRuntime) -> DomainAnswe
 @router.get(
     "/{name}/search",
     summary="What the datastore would retrieve for a text",
+    dependencies=[Depends(reading)],
     responses=problems(400, 404, 409, 503, 504),
 )
 async def search_domain(
@@ -81,6 +94,7 @@ async def search_domain(
 @router.get(
     "/{name}/captions",
     summary="Export a domain",
+    dependencies=[Depends(changing)],
     response_class=StreamingResponse,
     responses=_EXPORTED | problems(400, 404, 503),
 )
@@ -100,7 +114,9 @@ async def export_domain(name: DomainName, runtime: AppRuntime) -> StreamingRespo
     return StreamingResponse(_lines(first, pages), media_type="application/x-ndjson", headers=headers)
 
 
-@router.api_route("/{name:path}", methods=["GET", "PUT", "POST", "DELETE"], include_in_schema=False)
+@router.api_route(
+    "/{name:path}", methods=["GET", "PUT", "POST", "DELETE"], dependencies=[Depends(reading)], include_in_schema=False
+)
 async def no_such_path(name: str, request: Request) -> Response:
     """A slash that was encoded reaches the routes as a slash: say that the name is wrong, not the route."""
     raw = bytes(request.scope.get("raw_path", b"")).lower()

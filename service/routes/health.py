@@ -13,6 +13,7 @@ from service.runtime import Runtime
 from service.settings import variable_name
 
 router = APIRouter(tags=["health"])
+figures = APIRouter(tags=["health"])
 
 
 @router.get(
@@ -44,7 +45,7 @@ async def readyz(runtime: Annotated[Runtime, Depends(get_runtime)]) -> dict[str,
     return {"status": "ready", "bundle": parts.captioner.bundle.name}
 
 
-@router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+@figures.get("/metrics", summary="Figures for Prometheus", response_class=Response)
 async def metrics(runtime: Annotated[Runtime, Depends(get_runtime)]) -> Response:
     """Counters in Prometheus' text format."""
     return Response(runtime.metrics.render(), media_type=runtime.metrics.media_type)

@@ -32,6 +32,7 @@ from datastores.checks import check_query
 from datastores.edge_version import ServedDomain, ServedVersion
 from datastores.edge_writer import EdgeWriter, ThreadedWriter
 
+EXACT_BELOW = 100_000
 _READERS = 4
 _WRITERS = 2
 
@@ -43,8 +44,9 @@ T = TypeVar("T")
 class EdgeStore:
     """A `DomainStore` over the embedded engine. `open` makes one."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, exact_below: int) -> None:
         self._catalog = catalog
+        self._exact_below = exact_below
         self._domains: dict[str, ServedDomain] = {}
         self._unreadable: dict[str, DatastoreUnavailable] = {}
         self._writing: set[str] = set()
@@ -55,21 +57,25 @@ class EdgeStore:
         self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="datastore-write")
 
     @classmethod
-    async def open(cls, path: Path) -> "EdgeStore":
+    async def open(cls, path: Path, *, exact_below: int = EXACT_BELOW) -> "EdgeStore":
         """Open the folder, made when missing, and remove what a kill left behind.
+
+        Args:
+            path: the folder.
+            exact_below: captions up to which a version registered from now on is scanned; a larger one gets an index.
 
         Raises:
             DatastoreUnavailable: the folder cannot be used or another process has it open. A single domain
                 whose files cannot be read raises it when asked for, and the others serve.
         """
-        return await asyncio.to_thread(cls._open, path)
+        return await asyncio.to_thread(cls._open, path, exact_below)
 
     @classmethod
-    def _open(cls, path: Path) -> "EdgeStore":
+    def _open(cls, path: Path, exact_below: int) -> "EdgeStore":
         catalog = Catalog(path)
         try:
             catalog.collect()
-            store = cls(catalog)
+            store = cls(catalog, exact_below)
             for domain in catalog.domains():
                 store._load(domain)
         except OSError as error:
@@ -113,7 +119,7 @@ class EdgeStore:
         if domain in self._writing:
             raise DomainBusy(f"domain {domain!r} is being registered already; try again when that is done")
         self._writing.add(domain)
-        job = EdgeWriter(self._catalog, self._switch, domain, dimension, fingerprint)
+        job = EdgeWriter(self._catalog, self._switch, domain, dimension, fingerprint, self._exact_below)
         try:
             await self._run(self._writers, job.start)
             yield ThreadedWriter(job, partial(self._run, self._writers))

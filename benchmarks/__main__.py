@@ -12,7 +12,7 @@ from benchmarks import datastore, projection, registration
 from benchmarks.captions import TooFewCaptions, load_captions
 from benchmarks.report import Report
 from benchmarks.vectors import FloatArray
-from datastores.corpus import CorpusError
+from datastores.corpus.reader import CorpusError
 from models.clap.alignment import AlignmentHead
 from models.clap.embedded import EmbeddedClap
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datastores.corpus import CorpusLimits, normalise, read_corpus
+from datastores.corpus.reader import CorpusLimits, normalise, read_corpus
 
 _JOINS = (" while ", ", and ", " as ", " before ", ", then ", " and in the background ")
 _LONGEST = 4

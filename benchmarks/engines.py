@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.stored import DOMAIN, caption_of, fill
 from benchmarks.vectors import FloatArray, chunks
-from datastores.edge import EdgeStore
+from datastores.edge.store import EdgeStore
 from datastores.moments import Moments
 
 OURS = "embedded"

@@ -17,7 +17,7 @@ from benchmarks.report import Report, Row, milliseconds, percentiles
 from benchmarks.stored import DOMAIN, fill
 from benchmarks.vectors import FloatArray, chunks, extend, heard, random_queries
 from datastores.base import Statistics
-from datastores.edge import EdgeStore
+from datastores.edge.store import EdgeStore
 from datastores.moments import Moments
 from models.projection import Projection
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmarks.report import Report
 from benchmarks.vectors import FloatArray
 from datastores.base import VersionWriter
-from datastores.edge import EdgeStore
+from datastores.edge.store import EdgeStore
 from datastores.moments import Moments
 from datastores.registration import Registered, TextEncoder, register
 

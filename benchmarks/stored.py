@@ -2,7 +2,7 @@
 
 from benchmarks.vectors import FloatArray
 from datastores.base import Statistics
-from datastores.edge import EdgeStore
+from datastores.edge.store import EdgeStore
 
 DOMAIN = "benchmark"
 _AT_ONCE = 1_024

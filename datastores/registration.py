@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from datastores.base import DatastoreError, DomainStore, DomainVersion, FingerprintMismatch
-from datastores.corpus import CorpusError
+from datastores.corpus.reader import CorpusError
 from datastores.embedding import Account, Batch, Embed, Encoding, TextEncoder
 from datastores.moments import Moments
 

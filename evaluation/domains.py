@@ -21,8 +21,8 @@ from datastores.base import (
     Neighbour,
     Statistics,
 )
-from datastores.corpus import CorpusError, CorpusLimits, read_corpus
-from datastores.edge import EdgeStore
+from datastores.corpus.reader import CorpusError, CorpusLimits, read_corpus
+from datastores.edge.store import EdgeStore
 from datastores.moments import Moments
 from datastores.registration import register
 from models.clap.base import Clap
@@ -86,7 +86,7 @@ async def corpus_domain(
     """The captions of a file as a domain, registered at the first call with this content and this CLAP.
 
     Args:
-        file: a corpus as `datastores.corpus` reads it.
+        file: a corpus as `datastores.corpus.reader` reads it.
         cache: a folder; each corpus has a store of its own in it.
         clap: embeds the captions.
         limits: on the corpus.

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from datastores.corpus import read_corpus
+from datastores.corpus.reader import read_corpus
 
 
 def write(

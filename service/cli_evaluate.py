@@ -101,7 +101,7 @@ def _run(wish: Wish, settings: Settings, out: Path) -> None:
 def _one_line() -> Iterator[None]:
     """Errors that a user can act on become a `CommandError`."""
     from datastores.base import DatastoreError
-    from datastores.corpus import CorpusError
+    from datastores.corpus.reader import CorpusError
     from evaluation.clips import ClipsError
     from evaluation.java import JavaFailed
     from evaluation.pipeline import NoReferences

@@ -66,7 +66,7 @@ def train(
     import torch
     from rich.console import Console
 
-    from datastores.corpus import CorpusError
+    from datastores.corpus.reader import CorpusError
     from models.bundle import BundleError, bundle_folder, load_clap, read_config
     from models.packages import MissingWeights
     from training.bundle_writer import OutputExists

@@ -22,7 +22,7 @@ from datastores.base import (
     FingerprintMismatch,
     InvalidDomainName,
 )
-from datastores.corpus import CorpusError
+from datastores.corpus.reader import CorpusError
 from service.batching.batcher import BatcherClosed, Expired, QueueFull, WorkerDied
 from service.deadlines import BadTimeout
 
@@ -243,7 +243,7 @@ async def answer_error(request: Request, error: Exception) -> JSONResponse:
         return problem_response(request, error.status_code, slug, detail, error.headers)
     known = as_service_error(error)
     if known.status == 500:
-        logger.error("the request failed", exc_info=error)
+        logger.error("request %s failed", request_id_of(request), exc_info=error)
     return problem_response(request, known.status, known.slug, known.detail, known.headers)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datastores.base import DatastoreUnavailable
-from datastores.corpus import CorpusLimits
+from datastores.corpus.reader import CorpusLimits
 from service.cli_errors import CommandError
 from service.settings import Settings, variable_name
 
@@ -201,7 +201,7 @@ async def registered(settings: Settings, name: str | None, clap: "Clap") -> "Asy
         CommandError: there is no datastore, a service has it open, or the name is left out and there are several.
         DatastoreError: there is no such domain, or another CLAP embedded it.
     """
-    from datastores.edge import EdgeStore
+    from datastores.edge.store import EdgeStore
     from evaluation.domains import open_domain
 
     path = settings.datastore.path

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from datastores.corpus import OnError
+from datastores.corpus.reader import OnError
 from service.errors import JobsFolderFailed
 from service.schemas import Problem, RegistrationAnswer
 from service.settings import variable_name

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from datastores.corpus import Corpus, CorpusLimits, read_corpus
+from datastores.corpus.reader import Corpus, CorpusLimits, read_corpus
 from datastores.registration import Account
 from service.captioner import Captioner
 from service.errors import as_service_error, problem_body

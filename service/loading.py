@@ -12,7 +12,7 @@ from service.runtime import Loaders
 from service.settings import DatastoreSettings, Settings, variable_name
 
 if TYPE_CHECKING:
-    from datastores.qdrant_config import QdrantConfig
+    from datastores.qdrant.config import QdrantConfig
 
 EMBEDDED = "embedded"
 
@@ -39,17 +39,17 @@ async def open_store(settings: Settings) -> DomainStore:
             server that does not answer is no such case: the store says so until it is back.
     """
     if settings.datastore.url is None:
-        from datastores.edge import EdgeStore
+        from datastores.edge.store import EdgeStore
 
         return await EdgeStore.open(settings.datastore.path, exact_below=settings.datastore.exact_below)
-    from datastores.qdrant import QdrantStore
+    from datastores.qdrant.store import QdrantStore
 
     return await QdrantStore.open(qdrant_config(settings.datastore))
 
 
 def qdrant_config(settings: DatastoreSettings) -> "QdrantConfig":
     """What the settings say of the Qdrant server, its keys read from their files. Raises as `open_store`."""
-    from datastores.qdrant_config import QdrantConfig
+    from datastores.qdrant.config import QdrantConfig
 
     if settings.url is None:
         raise ValueError("the settings name no server")

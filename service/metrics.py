@@ -8,7 +8,6 @@ from prometheus_client import (
     Gauge,
     GCCollector,
     Histogram,
-    Info,
     PlatformCollector,
     ProcessCollector,
     generate_latest,
@@ -73,7 +72,9 @@ class Metrics:
         self._domain_captions = self._gauge("domain_captions", "Captions of a domain.", "domain")
 
         self._ready = self._gauge("ready", "1 if captions could be made when that was last checked.")
-        self._model = Info("drcap_model", "What captions are made with.", registry=self._registry)
+        self._model = self._gauge(
+            "model_info", "Always 1; the labels say what captions are made with.", *metric_labels.MODEL
+        )
         self._touch()
 
     def count_request(self, method: str, route: str, status: int) -> None:
@@ -132,7 +133,8 @@ class Metrics:
 
     def set_model(self, *, bundle: str, clap: str, llm: str, device: str, version: str) -> None:
         """What captions are made with: names of bundle and LLM, the CLAP's fingerprint, the version of drcap."""
-        self._model.info({"bundle": bundle, "clap": clap, "llm": llm, "device": device, "version": version})
+        self._model.clear()
+        self._model.labels(bundle, clap, llm, device, version).set(1)
 
     def queue(self, name: str) -> "QueueMetrics":
         """What is counted of the queue of a model, ``clap`` or ``llm``."""

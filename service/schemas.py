@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from datastores.base import DomainVersion
-from datastores.corpus import OnError
+from datastores.corpus.reader import OnError
 from service.bundle import Bundle
 from service.captioner import CaptionOptions
 

@@ -41,7 +41,6 @@ class AuthSettings(_Concern):
     keys_file: Path | None = Field(None, description="file of keys, as `drcap keys new --file` writes it")
     keys: SecretStr | None = Field(None, description="the same JSON, in the variable itself")
     open: bool = Field(False, description="serve other machines without keys")
-    key: SecretStr | None = Field(None, description="key that the drcap command itself presents to a service")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -172,6 +171,7 @@ class Settings(BaseSettings):
     bundle: str = Field("embedded", min_length=1, description="folder or name of the bundle that captions")
     device: str = Field("auto", min_length=1, description="auto, cpu, cuda, cuda:0, ...")
     cache: Path | None = Field(None, description="folder for converted weights; by default ~/.cache/drcap")
+    key: SecretStr | None = Field(None, description="key that the drcap command itself presents to a service")
     server: ServerSettings = ServerSettings()
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()

@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from datastores.qdrant_config import QdrantConfig
+from datastores.qdrant.config import QdrantConfig
 
 _VECTORS = TypeAdapter(models.VectorsConfig)
 _UPSERT = TypeAdapter(models.PointInsertOperations)

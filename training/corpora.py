@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datastores.corpus import CorpusLimits, read_corpus
+from datastores.corpus.reader import CorpusLimits, read_corpus
 from models.clap.base import Clap
 
 FloatArray = NDArray[np.float32]

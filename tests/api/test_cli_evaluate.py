@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from datastores.base import DomainStore
-from datastores.edge import EdgeStore
+from datastores.edge.store import EdgeStore
 from datastores.registration import register
 from models.bundle import BundleError, LoadedBundle, RetrievalSection
 from models.decoder import GenerationOptions

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from datastores.edge import EdgeStore
+from datastores.edge.store import EdgeStore
 from datastores.registration import register
 from tests.api.conftest import CITY, serving
 from tests.api.test_caption import assert_problem

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from datastores.edge import EdgeStore
+from datastores.edge.store import EdgeStore
 from datastores.registration import register
 from service.settings import JobsSettings, Settings
 from tests.api.conftest import serving
@@ -25,7 +25,7 @@ KILLS = 3
 _CHILD = """
 import asyncio, sys, time
 from pathlib import Path
-from datastores.edge import EdgeStore
+from datastores.edge.store import EdgeStore
 from service.settings import JobsSettings, Settings
 from tests.api.conftest import serving
 from tests.api.test_job_crash import BODY

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from datastores.edge import EdgeStore
+from datastores.edge.store import EdgeStore
 from models.clap.base import FloatArray
 from service.settings import AdmissionSettings, CorpusSettings, JobsSettings, Settings
 from tests.api.conftest import CITY, serving

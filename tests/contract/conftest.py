@@ -10,9 +10,9 @@ import pytest
 from qdrant_client import AsyncQdrantClient
 
 from datastores.base import DomainStore
-from datastores.edge import EdgeStore
-from datastores.qdrant import QdrantStore
-from datastores.qdrant_config import QdrantConfig
+from datastores.edge.store import EdgeStore
+from datastores.qdrant.config import QdrantConfig
+from datastores.qdrant.store import QdrantStore
 from tests.contract.versions import Reopen
 from tests.qdrant_calls import Calls
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datastores.corpus import Corpus, CorpusError, CorpusLimits, normalise, read_corpus
+from datastores.corpus.reader import Corpus, CorpusError, CorpusLimits, normalise, read_corpus
 
 
 def read(body: bytes | str, media_type: str | None = None, **limits: int) -> list[str]:

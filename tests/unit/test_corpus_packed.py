@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from datastores import corpus_parquet_child
-from datastores.corpus import CorpusError, CorpusFormat, CorpusLimits, OnError, read_corpus
+from datastores.corpus import parquet_child
+from datastores.corpus.reader import CorpusError, CorpusFormat, CorpusLimits, OnError, read_corpus
 
 TYPES = {
     "json": "application/json",
@@ -223,7 +223,7 @@ def test_a_parquet_file_that_unpacks_to_more_memory_than_allowed_is_refused() ->
     text = pyarrow.array(["x" * (32 << 20)])
     rows = pyarrow.array([0] * 500, pyarrow.int32())
     body = parquet({"caption": pyarrow.DictionaryArray.from_arrays(rows, text)})
-    assert 500 * (32 << 20) > 10 * corpus_parquet_child.MAX_MEMORY_BYTES > 1000 * len(body)
+    assert 500 * (32 << 20) > 10 * parquet_child.MAX_MEMORY_BYTES > 1000 * len(body)
     with pytest.raises(CorpusError, match="Parquet") as refused:
         list(read_corpus(io.BytesIO(body)))
     assert refused.value.kind == "damaged"

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from datastores.corpus import Corpus, CorpusError, CorpusLimits, read_corpus
+from datastores.corpus.reader import Corpus, CorpusError, CorpusLimits, read_corpus
 
 
 def corpus(body: bytes, media_type: str, column: str | None = None, **limits: int) -> Corpus:

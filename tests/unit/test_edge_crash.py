@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from datastores.base import DatastoreError, DatastoreUnavailable, DomainVersion
-from datastores.edge import EdgeStore
-from datastores.edge_version import ServedVersion
+from datastores.edge.store import EdgeStore
+from datastores.edge.version import ServedVersion
 from datastores.registration import register
 from tests.fakes import FakeClap
 
@@ -19,8 +19,8 @@ from tests.fakes import FakeClap
 _CHILD = """
 import asyncio, itertools, sys, time
 from pathlib import Path
-from datastores import catalog
-from datastores.edge import EdgeStore
+from datastores.edge import catalog
+from datastores.edge.store import EdgeStore
 from datastores.registration import register
 from tests.fakes import FakeClap
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datastores.edge import EdgeStore
+from datastores.edge.store import EdgeStore
 from tests.contract.versions import put, unit_vectors
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from datastores.base import DomainNotFound
-from datastores.edge import EdgeStore
-from datastores.edge_index import CaptionIndex, hashes_of
+from datastores.edge.index import CaptionIndex, hashes_of
+from datastores.edge.store import EdgeStore
 from tests.contract.versions import put, unit_vectors
 
 
@@ -48,7 +48,7 @@ async def test_captions_of_one_hash_are_told_apart_by_their_text(
     version = await put(store, "city", vectors)
     everything_alike = CaptionIndex.of(np.zeros(4, np.uint64))
     monkeypatch.setattr(CaptionIndex, "read", lambda *_: everything_alike)
-    monkeypatch.setattr("datastores.edge_version.hashes_of", lambda some: np.zeros(len(some), np.uint64))
+    monkeypatch.setattr("datastores.edge.version.hashes_of", lambda some: np.zeros(len(some), np.uint64))
     found = await store.lookup(version, ["caption 2", "caption 9", "caption 0"])
     assert [one is not None for one in found] == [True, False, True]
     np.testing.assert_array_equal(np.stack([one for one in found if one is not None]), vectors[[2, 0]])

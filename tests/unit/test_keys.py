@@ -1,11 +1,17 @@
 """Keys are found by their digest, and what is wrong with their file is said without showing one."""
 
 import json
+import stat
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from service.cli_errors import CommandError
+from service.cli_keys import keys as commands
+from service.errors import RateExceeded
 from service.keys import Key, Keyring, KeysError, Scope, digest_of, new_key
+from service.security import Guard
 
 
 def keyring(*keys: str) -> Keyring:
@@ -92,3 +98,109 @@ def test_a_presented_key_is_compared_with_every_key_by_its_digest(monkeypatch: p
     monkeypatch.setattr("hmac.compare_digest", watched)
     assert ring.find(first) is not None
     assert compared == [(digest_of(first), digest_of(first)), (digest_of(second), digest_of(first))]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_rate_refills_steadily_and_says_when_to_come_back() -> None:
+    clock = Clock()
+    key = Key(name="a", digest=digest_of("a"), scopes={Scope.caption}, requests_per_minute=6)
+    guard = Guard(Keyring([key]), clock)
+    caller = guard.identify("a")
+    for _ in range(6):
+        guard.take(caller)
+    clock.now += 2.5
+    with pytest.raises(RateExceeded) as refused:
+        guard.take(caller)
+    assert refused.value.headers == {"Retry-After": "8"}
+    clock.now += 8
+    guard.take(caller)
+    with pytest.raises(RateExceeded):
+        guard.take(caller)
+
+
+def test_less_than_one_request_a_minute_is_a_rate_too() -> None:
+    clock = Clock()
+    guard = Guard(Keyring([Key(name="a", digest=digest_of("a"), scopes={"caption"}, requests_per_minute=0.5)]), clock)
+    guard.take(guard.identify("a"))
+    with pytest.raises(RateExceeded) as refused:
+        guard.take(guard.identify("a"))
+    assert refused.value.headers == {"Retry-After": "120"}
+
+
+def run(*arguments: str | Path) -> Result:
+    """The command; an error for its user is raised, as `drcap` prints it."""
+    result = CliRunner().invoke(commands, [str(one) for one in arguments])
+    if isinstance(result.exception, CommandError):
+        raise result.exception
+    return result
+
+
+def test_a_new_key_in_a_file_is_known_to_a_service_and_only_its_digest_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    made = run(
+        "new", "studio", "--scope", "caption", "--scope", "admin", "--domain", "city", "--rate", "60", "--file", file
+    )
+    key = made.stdout.strip()
+    found = Keyring.from_file(file).find(key)
+    assert found is not None
+    assert (found.name, found.scopes) == ("studio", frozenset(Scope))
+    assert (found.domains, found.requests_per_minute) == (frozenset({"city"}), 60)
+    assert key not in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_new_key_without_a_file_is_shown_with_its_entry() -> None:
+    made = run("new", "studio", "--scope", "caption")
+    entry = json.loads(made.stderr.partition(": ")[2])
+    assert Keyring.parse(json.dumps({"keys": [entry]}), "here").find(made.stdout.strip()) is not None
+
+
+def test_keys_are_listed_and_removed(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    run("new", "studio", "--scope", "caption", "--domain", "city", "--rate", "30", "--file", file)
+    run("new", "boss", "--scope", "admin", "--file", file)
+    assert run("list", "--file", file).stdout.splitlines() == [
+        "studio\tcaption\tcity\t30 a minute",
+        "boss\tadmin\tevery domain\tany rate",
+    ]
+    run("rm", "studio", "--file", file)
+    assert [key.name for key in Keyring.from_file(file).keys] == ["boss"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["new", "boss", "--scope", "admin"], "two keys have the same name: boss"),
+        (["new", "a b", "--scope", "admin"], "name: String should match"),
+        (["new", "other", "--scope", "admin", "--rate", "0"], "requests_per_minute: Input should be greater than 0"),
+        (["rm", "other"], "has no key 'other'; it has boss"),
+        (["rm", "boss"], "'boss' is the last key"),
+    ],
+)
+def test_a_command_that_cannot_be_done_says_why_and_leaves_the_file(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    file = tmp_path / "keys.json"
+    run("new", "boss", "--scope", "admin", "--file", file)
+    before = file.read_text()
+    with pytest.raises(CommandError, match=message):
+        run(*arguments, "--file", file)
+    assert file.read_text() == before
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_that_is_no_file_of_keys_is_not_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "notes.json"
+    file.write_text("[1, 2]")
+    with pytest.raises(CommandError, match=r"notes\.json"):
+        run("new", "boss", "--scope", "admin", "--file", file)
+    assert file.read_text() == "[1, 2]"

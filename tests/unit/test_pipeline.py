@@ -7,7 +7,7 @@ import pytest
 from rich.progress import Progress
 
 from datastores.base import FingerprintMismatch
-from datastores.corpus import CorpusError, CorpusLimits
+from datastores.corpus.reader import CorpusError, CorpusLimits
 from evaluation.arms import SHIPPED, nearest_arm, shipped_arm
 from evaluation.clips import Clip
 from evaluation.domains import Domain, corpus_domain, open_domain

@@ -1,8 +1,8 @@
 import pytest
 from qdrant_client import models
 
-from datastores.qdrant_config import QdrantConfig
-from datastores.qdrant_layout import cluster_layout, search_params, server_version, version_layout
+from datastores.qdrant.config import QdrantConfig
+from datastores.qdrant.layout import cluster_layout, search_params, server_version, version_layout
 
 OLD, NEW = (1, 18), (1, 19)
 

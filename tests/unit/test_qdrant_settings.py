@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from datastores.base import DatastoreUnavailable
-from datastores.edge import EdgeStore
-from datastores.qdrant import QdrantStore
-from datastores.qdrant_config import QdrantConfig
+from datastores.edge.store import EdgeStore
+from datastores.qdrant.config import QdrantConfig
+from datastores.qdrant.store import QdrantStore
 from service.loading import open_store, qdrant_config
 from service.settings import DatastoreSettings, Settings, SettingsError, load_settings
 

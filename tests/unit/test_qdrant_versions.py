@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient, models
 
-from datastores import qdrant_captions
 from datastores.base import DatastoreError, DatastoreUnavailable, DomainBusy, DomainNotFound
-from datastores.qdrant import QdrantStore
-from datastores.qdrant_config import QdrantConfig
+from datastores.qdrant import captions
+from datastores.qdrant.config import QdrantConfig
+from datastores.qdrant.store import QdrantStore
 from tests.contract.versions import DIMENSION, moments, put, unit_vectors
 from tests.qdrant_calls import Calls
 
@@ -338,7 +338,7 @@ async def test_registering_ahead_is_bounded_and_confirmed_before_the_switch(
 
 
 async def test_a_large_version_is_indexed_before_it_serves(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(qdrant_captions, "_POLL_SECONDS", 0)
+    monkeypatch.setattr(captions, "_POLL_SECONDS", 0)
     store, calls = await server.replica(replace(CONFIG, exact_below=4))
     await put(store, "city", unit_vectors(4))
     assert "update_collection" not in calls.names
@@ -353,7 +353,7 @@ async def test_a_large_version_is_indexed_before_it_serves(server: Server, monke
 async def test_an_index_that_takes_too_long_does_not_keep_a_version_from_serving(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(qdrant_captions, "_POLL_SECONDS", 0)
+    monkeypatch.setattr(captions, "_POLL_SECONDS", 0)
     honest = server.data.get_collection
 
     async def busy(name: str) -> models.CollectionInfo:

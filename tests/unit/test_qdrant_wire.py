@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from datastores.base import DatastoreUnavailable, DomainNotFound
-from datastores.qdrant import QdrantStore
+from datastores.qdrant.store import QdrantStore
 from datastores.registration import TextEncoder
 from service.app import create_app
 from service.runtime import Loaders

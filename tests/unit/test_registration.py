@@ -16,9 +16,9 @@ from datastores.base import (
     FloatArray,
     Statistics,
 )
-from datastores.corpus import CorpusError
-from datastores.edge import EdgeStore
-from datastores.edge_writer import EdgeWriter
+from datastores.corpus.reader import CorpusError
+from datastores.edge.store import EdgeStore
+from datastores.edge.writer import EdgeWriter
 from datastores.moments import Moments
 from datastores.registration import Account, extend, register
 from tests.fakes import FakeClap

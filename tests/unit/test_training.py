@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from datastores.corpus import CorpusError
+from datastores.corpus.reader import CorpusError
 from models.bundle import load_source, read_config
 from models.projector import Projector
 from models.prompt import PromptTemplate

@@ -1,0 +1,1 @@
+"""The captions of a corpus, however they are written down."""

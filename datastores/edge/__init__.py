@@ -1,0 +1,1 @@
+"""The datastore of one machine: the Qdrant engine in this process, over a folder of files."""

@@ -1,0 +1,1 @@
+"""The datastore of many machines: a Qdrant server or cluster."""

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 
@@ -16,6 +15,7 @@ from service.routes import captions, docs, domains, health, jobs, page, registra
 from service.runtime import Loaders, State, running
 from service.security import Guard, check_exposure, load_keyring
 from service.settings import Settings, variable_name
+from service.version import drcap_version
 
 
 class GuardedState(State):
@@ -38,7 +38,12 @@ def create_app(settings: Settings, loaders: Loaders = DEFAULT_LOADERS) -> FastAP
             yield {"runtime": runtime, "guard": guard}
 
     app = FastAPI(
-        title="drcap", version=_version(), description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
+        title="drcap",
+        version=drcap_version(),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     rules = (
         BodyRule("/caption", settings.audio.max_bytes, variable_name("audio", "max_bytes")),
@@ -54,10 +59,3 @@ def create_app(settings: Settings, loaders: Loaders = DEFAULT_LOADERS) -> FastAP
         app.include_router(health.figures)
     install_openapi(app)
     return app
-
-
-def _version() -> str:
-    try:
-        return version("drcap")
-    except PackageNotFoundError:  # run from a checkout that was not installed
-        return "0+unknown"

@@ -16,6 +16,9 @@ READY_SECONDS = 180.0
 _STOP_SECONDS = 15.0
 _LOG_LINES = 30
 
+# Of a service beside it, whose keys nobody here has and whose ops port is taken.
+_NOT_FOR_A_CHILD = {"DRCAP_AUTH__KEYS", "DRCAP_AUTH__KEYS_FILE", "DRCAP_SERVER__OPS_PORT"}
+
 
 class StartError(RuntimeError):
     """The service ended or was not ready in time; the message holds the end of its log."""
@@ -46,7 +49,8 @@ def running_service(
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     folders = {"DRCAP_DATASTORE__PATH": str(folder / "domains"), "DRCAP_JOBS__PATH": str(folder / "jobs")}
-    environment = {**folders, **os.environ, "HF_HUB_OFFLINE": "1"}
+    inherited = {name: value for name, value in os.environ.items() if name.upper() not in _NOT_FOR_A_CHILD}
+    environment = {**folders, **inherited, "HF_HUB_OFFLINE": "1"}
     log = folder / "service.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter, arguments as a list

@@ -1,6 +1,6 @@
 """The ``drcap`` command: run the service, or talk to one over HTTP."""
 
-import logging
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +17,10 @@ from service.cli_domains import domains
 from service.cli_errors import CommandError
 from service.cli_evaluate import evaluate
 from service.cli_import import imports
+from service.cli_keys import keys
 from service.cli_train import train
 from service.loading import DEFAULT_LOADERS
+from service.logs import set_up_logs
 from service.runtime import Loaders
 from service.schemas import ResponseFormat
 from service.settings import Settings, SettingsError, load_settings
@@ -26,6 +28,7 @@ from service.settings import Settings, SettingsError, load_settings
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Audio captions in the words of your domain.")
 app.add_typer(domains, name="domains")
 app.add_typer(imports, name="import")
+app.add_typer(keys, name="keys")
 
 
 @app.command()
@@ -35,14 +38,15 @@ def serve(
 ) -> None:
     """Run the service in the foreground."""
     settings = load_settings()
-    logging.basicConfig(format="%(levelname)s:     %(message)s")
-    logging.getLogger("service").setLevel(logging.INFO)
-    failure = _serve(settings, host or settings.server.host, settings.server.port if port is None else port)
+    listening = {"host": host or settings.server.host, "port": settings.server.port if port is None else port}
+    settings = settings.model_copy(update={"server": settings.server.model_copy(update=listening)})
+    set_up_logs(settings.log)
+    failure = _serve(settings)
     if failure is not None:
         raise CommandError(f"the service could not be loaded: {failure}")
 
 
-def _serve(settings: Settings, host: str, port: int) -> Exception | None:
+def _serve(settings: Settings) -> Exception | None:
     """Serve until told to stop; what kept a part from loading, if that is why it stopped."""
     failures: list[Exception] = []
 
@@ -64,7 +68,17 @@ def _serve(settings: Settings, host: str, port: int) -> Exception | None:
             return await DEFAULT_LOADERS.store(of)
 
     application = create_app(settings, Loaders(load_bundle, open_store))
-    server = uvicorn.Server(uvicorn.Config(application, host=host, port=port, timeout_graceful_shutdown=10))
+    config = uvicorn.Config(
+        application,
+        host=settings.server.host,
+        port=settings.server.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=settings.server.drain_seconds,
+    )
+    server = uvicorn.Server(config)
+    # uvicorn raises the signal that stopped it again when all is done; then it has done what it was to do.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     server.run()
     return failures[0] if failures else None
 

@@ -14,12 +14,14 @@ Url = Annotated[str | None, typer.Option(help="of the service; by default where 
 
 def connect(url: str | None, timeout: float | None = 300.0) -> httpx.Client:
     """A client of the service at `url`, or of the one that the settings describe; `timeout` in seconds."""
-    own = url is None
+    own, settings = url is None, load_settings()
     if url is None:
-        server = load_settings().server
+        server = settings.server
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(server.host, server.host)  # noqa: S104
         url = f"http://{host}:{server.port}"
-    return httpx.Client(base_url=url, timeout=httpx.Timeout(timeout, connect=5.0), trust_env=not own)
+    headers = {"Authorization": f"Bearer {settings.key.get_secret_value()}"} if settings.key else None
+    timeouts = httpx.Timeout(timeout, connect=5.0)
+    return httpx.Client(base_url=url, headers=headers, timeout=timeouts, trust_env=not own)
 
 
 def checked(answer: httpx.Response) -> httpx.Response:

@@ -33,6 +33,9 @@ P = ParamSpec("P")
 Work = Callable[[JobRecord, Path, Tracker], Awaitable[RegistrationAnswer]]
 
 
+def _nobody(_: JobRecord) -> None: ...
+
+
 @dataclass
 class _Active:
     """A job that is not finished."""
@@ -49,11 +52,19 @@ class _Active:
 class Jobs:
     """Takes in registrations and sees to it that each is done once, also after a restart. `open` makes one."""
 
-    def __init__(self, files: JobFiles, work: Work, settings: Settings, running: Gauge) -> None:
+    def __init__(
+        self,
+        files: JobFiles,
+        work: Work,
+        settings: Settings,
+        running: Gauge,
+        ended: Callable[[JobRecord], None] = _nobody,
+    ) -> None:
         self._files = files
         self._work = work
         self._slots = JobSlots(settings)
         self._gauge = running
+        self._ended = ended
         self._permits = asyncio.Semaphore(settings.admission.registrations)
         self._history = JobHistory(settings.jobs)
         self._active: dict[str, _Active] = {}
@@ -62,10 +73,12 @@ class Jobs:
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="jobs")
 
     @classmethod
-    async def open(cls, work: Work, settings: Settings, running: Gauge) -> "Jobs":
+    async def open(
+        cls, work: Work, settings: Settings, running: Gauge, ended: Callable[[JobRecord], None] = _nobody
+    ) -> "Jobs":
         """Open the folder and go on with what a stop or a kill interrupted. Raises `JobsFolderFailed`."""
         files = await asyncio.to_thread(JobFiles, settings.jobs.path)
-        jobs = cls(files, work, settings, running)
+        jobs = cls(files, work, settings, running, ended)
         try:
             for record in sorted(await asyncio.to_thread(files.load), key=lambda one: one.created):
                 await jobs._resume(record)
@@ -231,6 +244,7 @@ class Jobs:
             changes["problem"] = problem_of(record, error)
         record = record.model_copy(update=changes)
         self._history.add(record)
+        self._ended(record)
         self._slots.release(record.domain, record.id)
         try:
             await self._on_disk(self._files.save, record)

@@ -68,7 +68,7 @@ class RequestContext:
         method = account.scope["method"] if account.scope["method"] in _METHODS else "other"
         route = getattr(account.scope.get("route"), "path", "unmatched")
         self._metrics.count_request(method, route, status)
-        if "problem" in state:
+        if "problem" in state and route not in ("/livez", "/readyz"):
             self._metrics.count_problem(status, state["problem"])
         logger.info(
             "request",

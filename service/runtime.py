@@ -14,12 +14,14 @@ from datastores.base import DomainStore
 from service.bundle import Bundle
 from service.captioner import Captioner
 from service.deadlines import Deadline
-from service.errors import DeadlinePassed, NotReady, Overloaded
+from service.errors import TYPE_PREFIX, DatastoreDown, DeadlinePassed, NotReady, Overloaded
+from service.job_records import JobRecord
 from service.job_work import carry_out
 from service.jobs import Jobs
 from service.metrics import Metrics
 from service.rates import ServiceRate
 from service.settings import Settings, variable_name
+from service.version import drcap_version
 from service.working_models import WorkingModels
 
 logger = logging.getLogger(__name__)
@@ -112,13 +114,20 @@ class Runtime:
         )
         if bundle is None or store is None:
             return
-        models = WorkingModels(bundle, self.settings.batching, self.settings.admission.captions)
+        models = WorkingModels(bundle, self.settings.batching, self.settings.admission.captions, self.metrics.queue)
         self._models = models
         await models.start()
         captioner = Captioner(bundle, store, models)
         self._jobs = await self._part("jobs folder", self._open_jobs(captioner))
         if self._jobs is not None:
             self._parts = Parts(store, captioner, self._jobs)
+            self.metrics.set_model(
+                bundle=bundle.name,
+                clap=bundle.clap.fingerprint,
+                llm=bundle.decoder.model_name,
+                device=self.settings.device,
+                version=drcap_version(),
+            )
             logger.info("ready: bundle %s", bundle.name)
 
     async def close(self) -> None:
@@ -137,7 +146,14 @@ class Runtime:
 
     def _open_jobs(self, captioner: Captioner) -> Coroutine[Any, Any, Jobs]:
         work = partial(carry_out, captioner=captioner, limits=self.settings.corpus)
-        return Jobs.open(work, self.settings, self.metrics.admitted.labels("registrations"))
+        return Jobs.open(work, self.settings, self.metrics.admitted.labels("registrations"), self._count_job)
+
+    def _count_job(self, record: JobRecord) -> None:
+        progress = record.progress
+        self.metrics.count_registration(record.state.value, progress.embedded, progress.reused)
+        # Where a client waits, the answer it gets is counted.
+        if record.problem is not None and not record.waited and record.problem.type == TYPE_PREFIX + DatastoreDown.slug:
+            self.metrics.count_datastore_error()
 
     async def _part(self, name: str, loading: Awaitable[T]) -> T | None:
         try:

@@ -33,6 +33,7 @@ class ServerSettings(_Concern):
     ops_port: int | None = Field(
         None, ge=1, le=65535, description="port of its own for /metrics, which the main one then lacks, and for probes"
     )
+    drain_seconds: int = Field(30, ge=1, description="for what was let in, once the service is told to stop")
 
 
 class AuthSettings(_Concern):

@@ -105,7 +105,7 @@ async def _caption(
         with watch.stage("decode_audio"):
             recording = await _decode(runtime, data, captioner.bundle.clap.sample_rate)
         made = await captioner.caption(recording, version, options, watch, due.at)
-    runtime.metrics.count_caption(recording.duration, watch.seconds)
+    runtime.metrics.count_caption(recording.duration, watch.seconds, domain, made.tokens)
     return render(made, recording.duration, captioner.bundle, fields.response_format)
 
 

@@ -1,13 +1,14 @@
 """Whether the service lives, whether it can caption, and what it has counted."""
 
 import asyncio
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
-from datastores.base import DatastoreUnavailable
-from service.errors import NotReady
+from datastores.base import DatastoreError, DatastoreUnavailable
+from service.errors import NotReady, ServiceError
 from service.routes.dependencies import get_runtime, problems
 from service.runtime import Runtime
 from service.settings import variable_name
@@ -33,19 +34,32 @@ async def livez(runtime: Annotated[Runtime, Depends(get_runtime)]) -> dict[str, 
 @router.get("/readyz", summary="Captions can be made", responses=problems(503))
 async def readyz(runtime: Annotated[Runtime, Depends(get_runtime)]) -> dict[str, str]:
     """200 once models and datastore are up and the datastore answers; 503 says what is missing."""
+    await _look(runtime)
+    return {"status": "ready", "bundle": runtime.parts.captioner.bundle.name}
+
+
+async def _look(runtime: Runtime) -> None:
+    """Look whether captions can be made, and note in the metrics what is seen. Raises what keeps them from it."""
+    metrics = runtime.metrics
+    metrics.set_ready(False)
     parts = runtime.parts
     seconds = runtime.settings.datastore.probe_seconds
     try:
         async with asyncio.timeout(seconds):
-            await parts.store.list()
+            versions = await parts.store.list()
     except TimeoutError as error:
         # Before whoever probes gives up: an answer in time says more than none.
         setting = variable_name("datastore", "probe_seconds")
         raise DatastoreUnavailable(f"the datastore did not answer within {seconds:g} s ({setting})") from error
-    return {"status": "ready", "bundle": parts.captioner.bundle.name}
+    metrics.set_ready(True)
+    metrics.set_domains({one.domain: one.captions for one in versions})
+    metrics.set_jobs(job.state.value for job in parts.jobs.list())
 
 
 @figures.get("/metrics", summary="Figures for Prometheus", response_class=Response)
 async def metrics(runtime: Annotated[Runtime, Depends(get_runtime)]) -> Response:
     """Counters in Prometheus' text format."""
+    # The answer says it all: a scrape shall not fail because the service is not ready.
+    with suppress(ServiceError, DatastoreError):
+        await _look(runtime)
     return Response(runtime.metrics.render(), media_type=runtime.metrics.media_type)

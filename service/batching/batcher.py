@@ -174,6 +174,7 @@ class Batcher(Generic[Item, Result]):
         finally:
             for entry in entries:
                 entry.future.cancel()
+            self._observer.depth(len(self._queue.waiting()))
 
     def _entry(self, item: Item, priority: Priority, deadline: float) -> Entry[Item, Result]:
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()

@@ -155,6 +155,19 @@ async def test_what_arrives_while_the_model_is_busy_shares_the_next_batch() -> N
         assert b.counts.depths[-1] == 0
 
 
+async def test_what_leaves_while_it_waits_is_not_counted_as_waiting() -> None:
+    async with bench() as b:
+        first = await b.hold()
+        leaves = b.start([1, 2])
+        await tick()
+        assert b.counts.depths[-1] == 2
+        leaves.cancel()
+        await tick()
+        assert b.counts.depths[-1] == 0
+        b.model.open.set()
+        assert await first == [0]
+
+
 @pytest.mark.parametrize(
     ("bounds", "batches"),
     [

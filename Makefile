@@ -23,7 +23,7 @@ DATA ?=
 REPORTS ?= runs/reports
 EVALUATE = $(BIN)/drcap evaluate
 CAPTIONS = $(DATA)/captions
-SWAPPED = audiocaps_train style_humorous musiccaps
+SWAPPED = audiocaps_train style_humorous
 SAMPLED = $(SWAPPED) mecat_test
 
 help:

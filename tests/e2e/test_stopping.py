@@ -16,7 +16,7 @@ from service.child import free_port, server_command
 def test_a_service_that_is_terminated_ends_with_0(tmp_path: Path) -> None:
     port = free_port()
     folders = {"DRCAP_DATASTORE__PATH": str(tmp_path / "domains"), "DRCAP_JOBS__PATH": str(tmp_path / "jobs")}
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter
         [*server_command(), "--port", str(port)], env={**os.environ, **folders}, stderr=subprocess.DEVNULL
     )
     try:

@@ -41,7 +41,7 @@ async def open_store(settings: Settings) -> DomainStore:
     if settings.datastore.url is None:
         from datastores.edge.store import EdgeStore
 
-        return await EdgeStore.open(settings.datastore.path, exact_below=settings.datastore.exact_below)
+        return await EdgeStore.open(settings.datastore.path)
     from datastores.qdrant.store import QdrantStore
 
     return await QdrantStore.open(qdrant_config(settings.datastore))

@@ -92,7 +92,7 @@ class DatastoreSettings(_Concern):
     memory: Literal["cached", "cold"] = Field(
         "cached", description="cached or cold: vectors and index in memory or on disk"
     )
-    exact_below: int = Field(100_000, ge=0, description="captions up to which a version is searched exactly")
+    exact_below: int = Field(100_000, ge=0, description="captions up to which the server searches a version exactly")
     index_wait_seconds: float = Field(
         600.0, ge=0, description="for how long a switch waits for the index of a larger version"
     )

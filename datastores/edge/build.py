@@ -12,13 +12,8 @@ from datastores.checks import caption_digest, checked_vectors
 from datastores.edge.index import CaptionIndex, first_bits
 from datastores.edge.version import CAPTION, INDEX, SHARD, VECTORS, engine_errors
 
-# Measured on 100,000 captions: an index query for 512 neighbours takes 6 ms where a scan takes 18, and finds 99% of
-# them and all of the nearest 8.
-_LINKS, _CANDIDATES = 16, 100
 # Larger ones are slower: the lists of floats that the engine takes fall out of the processor's cache.
 _CHUNK = 256
-# Of vectors, below which the engine would not build or use an index that it is asked for.
-_KILOBYTES = 10
 _SAMPLES = 8
 
 
@@ -29,10 +24,8 @@ class VersionBuild:
     nearest of 20,000 x 384 took 38 ms with vectors from the engine, 5 ms with rows of the mapped file.
     """
 
-    def __init__(self, folder: Path, dimension: int, exact_below: int) -> None:
-        """`exact_below`: number of captions up to which no index is built and searches scan."""
+    def __init__(self, folder: Path, dimension: int) -> None:
         self.count = 0
-        self._exact_below = exact_below
         self.samples: dict[int, str] = {}
         self.folder = folder
         self._dimension = dimension
@@ -41,11 +34,7 @@ class VersionBuild:
         # Dot of unit vectors is their cosine, and leaves the stored vectors as they were given. A kill
         # throws the whole folder away, so a write-ahead log would protect nothing.
         config = engine.EdgeConfig(
-            vectors=engine.EdgeVectorParams(size=dimension, distance=engine.Distance.Dot),
-            hnsw_config=engine.HnswIndexConfig(m=_LINKS, ef_construct=_CANDIDATES, full_scan_threshold=_KILOBYTES),
-            # Nothing is indexed but by `optimize`, which only a large version calls.
-            optimizers=engine.EdgeOptimizersConfig(indexing_threshold=_KILOBYTES, default_segment_number=1),
-            wal_enabled=False,
+            vectors=engine.EdgeVectorParams(size=dimension, distance=engine.Distance.Dot), wal_enabled=False
         )
         with engine_errors(folder, "making a shard"):
             (folder / SHARD).mkdir()
@@ -64,9 +53,6 @@ class VersionBuild:
         """Bring everything to the files and close them."""
         with engine_errors(self.folder, "writing captions"):
             self._shard.flush()
-            if self.count > self._exact_below:
-                self._shard.optimize()
-                self._shard.flush()
             self._shard.close()
             self._rows.close()
             CaptionIndex.of(first_bits(self._digests)).write(self.folder / INDEX)

@@ -32,7 +32,6 @@ from datastores.edge.catalog import PATH_SETTING, Catalog, Pointer, check_name, 
 from datastores.edge.version import ServedDomain, ServedVersion
 from datastores.edge.writer import EdgeWriter, ThreadedWriter
 
-EXACT_BELOW = 100_000
 _READERS = 4
 _WRITERS = 2
 
@@ -44,9 +43,8 @@ T = TypeVar("T")
 class EdgeStore:
     """A `DomainStore` over the embedded engine. `open` makes one."""
 
-    def __init__(self, catalog: Catalog, exact_below: int) -> None:
+    def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._exact_below = exact_below
         self._domains: dict[str, ServedDomain] = {}
         self._unreadable: dict[str, DatastoreUnavailable] = {}
         self._writing: set[str] = set()
@@ -57,25 +55,21 @@ class EdgeStore:
         self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="datastore-write")
 
     @classmethod
-    async def open(cls, path: Path, *, exact_below: int = EXACT_BELOW) -> "EdgeStore":
+    async def open(cls, path: Path) -> "EdgeStore":
         """Open the folder, made when missing, and remove what a kill left behind.
-
-        Args:
-            path: the folder.
-            exact_below: captions up to which a version registered from now on is scanned; a larger one gets an index.
 
         Raises:
             DatastoreUnavailable: the folder cannot be used or another process has it open. A single domain
                 whose files cannot be read raises it when asked for, and the others serve.
         """
-        return await asyncio.to_thread(cls._open, path, exact_below)
+        return await asyncio.to_thread(cls._open, path)
 
     @classmethod
-    def _open(cls, path: Path, exact_below: int) -> "EdgeStore":
+    def _open(cls, path: Path) -> "EdgeStore":
         catalog = Catalog(path)
         try:
             catalog.collect()
-            store = cls(catalog, exact_below)
+            store = cls(catalog)
             for domain in catalog.domains():
                 store._load(domain)
         except OSError as error:
@@ -119,7 +113,7 @@ class EdgeStore:
         if domain in self._writing:
             raise DomainBusy(f"domain {domain!r} is being registered already; try again when that is done")
         self._writing.add(domain)
-        job = EdgeWriter(self._catalog, self._switch, domain, dimension, fingerprint, self._exact_below)
+        job = EdgeWriter(self._catalog, self._switch, domain, dimension, fingerprint)
         try:
             await self._run(self._writers, job.start)
             yield ThreadedWriter(job, partial(self._run, self._writers))

@@ -27,8 +27,6 @@ SHARD = "shard"
 VECTORS = "vectors.f32"
 INDEX = "captions.idx"
 _TEXTS_AT_ONCE = 4096
-# Candidates that a query of the index follows, for each neighbour asked for and at least.
-_EFFORT, _LEAST_EFFORT = 2, 128
 
 
 @contextlib.contextmanager
@@ -54,7 +52,6 @@ class ServedVersion:
         self._shard: engine.EdgeShard | None = None
         self._vectors: FloatArray | None = None
         self._index: CaptionIndex | None = None
-        self._scans = True
         self._on_closed: Callable[[], None] | None = None
 
     def acquire(self) -> bool:
@@ -93,22 +90,20 @@ class ServedVersion:
                     shape = (about.captions, about.dimension)
                     self._vectors = np.memmap(path, np.float32, "r", shape=shape)
                     self._shard = engine.EdgeShard.load(str(self.folder / SHARD))
-                    self._scans = self._shard.info().indexed_vectors_count < about.captions
             return self._shard, self._vectors
 
-    def search(self, vectors: FloatArray, limit: int, *, exact: bool = False) -> list[list[Neighbour]]:
-        """See `DomainStore.search`. `exact`: scan even where there is an index."""
+    def search(self, vectors: FloatArray, limit: int) -> list[list[Neighbour]]:
+        """See `DomainStore.search`."""
         shard, stored = self.prepare()
-        params = engine.SearchParams(exact=True)
-        if not (exact or self._scans):
-            params = engine.SearchParams(exact=False, hnsw_ef=max(_EFFORT * limit, _LEAST_EFFORT))
+        # `exact` scans whatever index there is; a shard that was never optimised has none anyway.
+        exact = engine.SearchParams(exact=True)
         requests = [
             engine.QueryRequest(
                 limit=min(limit, self.about.captions),
                 query=engine.Query.Nearest(query),
                 with_vector=False,
                 with_payload=True,
-                params=params,
+                params=exact,
             )
             for query in unit(vectors).tolist()
         ]
@@ -146,7 +141,7 @@ class ServedVersion:
             raise DatastoreError(f"{self.about.captions} captions were added and {counted} are stored")
         rows = list(samples)
         texts = self._texts(rows)
-        for row, best in zip(rows, self.search(stored[rows], 1, exact=True), strict=True):
+        for row, best in zip(rows, self.search(stored[rows], 1), strict=True):
             if texts[row] != samples[row]:
                 raise DatastoreError(f"caption {row} was stored as another one than {samples[row]!r}")
             # Another caption may have the very same vector, so what must come back is the vector.

@@ -28,14 +28,12 @@ class EdgeWriter:
         domain: str,
         dimension: int,
         fingerprint: str,
-        exact_below: int,
     ) -> None:
         self._catalog = catalog
         self._switch = switch
         self._domain = domain
         self._dimension = dimension
         self._fingerprint = fingerprint
-        self._exact_below = exact_below
         self._lock = threading.Lock()
         self._folder: Path | None = None
         self._build: VersionBuild | None = None
@@ -46,7 +44,7 @@ class EdgeWriter:
         with self._lock:
             if not self._over:
                 self._folder = self._catalog.start()
-                self._build = VersionBuild(self._folder, self._dimension, self._exact_below)
+                self._build = VersionBuild(self._folder, self._dimension)
 
     def add(self, captions: Sequence[str], vectors: FloatArray) -> None:
         """See `VersionWriter.add`."""

@@ -128,7 +128,7 @@ def test_everything_the_dockerfile_copies_exists_and_passes_the_dockerignore() -
 def test_the_container_is_not_root_and_reports_readiness() -> None:
     dockerfile = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
     last_stage = dockerfile.rsplit("\nFROM ", 1)[1]
-    assert re.search(r"^USER drcap$", last_stage, re.MULTILINE)
+    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", last_stage, re.MULTILINE)
     assert "/readyz" in last_stage
     assert "--require-hashes --requirement weights.txt" in dockerfile
 

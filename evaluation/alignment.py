@@ -52,7 +52,7 @@ def retrieval(clap: Clap, clips: list[Clip], vectors: FloatArray) -> dict[str, F
 
 def caption_quality(clap: Clap, clips: list[Clip], vectors: FloatArray, corpus: list[str]) -> dict[str, Figure]:
     """Similarity of the captions retrieved from `corpus` to the references, by the plain sentence encoder."""
-    sentences = MiniLmTextTower.from_package(torch.device("cpu"))
+    sentences = MiniLmTextTower.from_package(torch.device("cpu"), exact=True)
     owner = np.array([index for index, clip in enumerate(clips) for _ in clip.captions], dtype=np.int64)
     references = sentences.embed([caption for clip in clips for caption in clip.captions])
     scores = vectors @ clap.embed_text(corpus).T

@@ -80,7 +80,7 @@ def main(
 ) -> None:
     """Train the alignment head and write it into a bundle's folder."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    text = MiniLmTextTower.from_package(torch.device("cpu"))
+    text = MiniLmTextTower.from_package(torch.device("cpu"), exact=True)
     mean = np.load(text_mean) if text_mean else text_mean_of(captions, text)
     recipe = Recipe()
     mean_vector = torch.from_numpy(np.asarray(mean, dtype=np.float32))

@@ -1,11 +1,12 @@
 """What every backend asks of the captions, vectors and queries it is given."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
-from datastores.base import DatastoreError, DomainVersion, FloatArray
+from datastores.base import DOMAIN_NAME, DatastoreError, DomainVersion, FloatArray, InvalidDomainName
 
 SELF_SIMILARITY = 0.999
 """A stored caption asked for by its own vector scores at least this; what stays below was stored wrongly."""
@@ -16,6 +17,16 @@ _UNIT_TOLERANCE = 1e-3
 def caption_digest(caption: str) -> bytes:
     """Sixteen bytes that name a caption."""
     return hashlib.blake2b(caption.encode(), digest_size=16).digest()
+
+
+def check_name(domain: str) -> None:
+    """Raise `InvalidDomainName` unless the whole of `domain` follows `DOMAIN_NAME`."""
+    # fullmatch, because `$` would let a trailing newline through.
+    if not re.fullmatch(DOMAIN_NAME, domain):
+        raise InvalidDomainName(
+            f"{domain!r} cannot be a domain's name: use 1 to 64 lower-case letters, digits, '-' and '_', "
+            "first and last a letter or a digit"
+        )
 
 
 def checked_vectors(captions: Sequence[str], vectors: FloatArray, dimension: int) -> FloatArray:

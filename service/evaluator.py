@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datastores.base import DatastoreUnavailable
-from datastores.corpus.reader import CorpusLimits
 from service.cli_errors import CommandError
+from service.job_work import corpus_limits
 from service.settings import Settings, variable_name
 
 if TYPE_CHECKING:
@@ -164,9 +164,7 @@ class Evaluator:
     def _corpus(self, file: Path, clap: "Clap") -> "AbstractAsyncContextManager[Domain]":
         from evaluation.domains import corpus_domain
 
-        corpus = self.settings.corpus
-        limits = CorpusLimits(corpus.max_captions, corpus.max_caption_characters, corpus.max_unpacked_bytes)
-        return corpus_domain(file, self.wish.cache, clap, limits, self.progress)
+        return corpus_domain(file, self.wish.cache, clap, corpus_limits(self.settings.corpus), self.progress)
 
 
 def listener(clap: "Clap", settings: Settings) -> "Listen":

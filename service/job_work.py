@@ -73,14 +73,18 @@ class Tracker(Iterator[str]):
         return max(1, round(read * self._bytes_total / bytes_read) - self.account.repeated - done)
 
 
+def corpus_limits(settings: CorpusSettings) -> CorpusLimits:
+    """What the settings allow a corpus."""
+    return CorpusLimits(settings.max_captions, settings.max_caption_characters, settings.max_unpacked_bytes)
+
+
 def open_corpus(path: Path, record: JobRecord, settings: CorpusSettings) -> Corpus:
     """The captions of an upload. Raises `CorpusError` when its beginning is of no format of a corpus."""
-    limits = CorpusLimits(settings.max_captions, settings.max_caption_characters, settings.max_unpacked_bytes)
     return read_corpus(
         path,
         media_type=record.media_type,
         filename=record.filename,
-        limits=limits,
+        limits=corpus_limits(settings),
         column=record.column,
         on_error=record.on_error,
     )

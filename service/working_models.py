@@ -11,6 +11,7 @@ from models.clap.base import Clap, FloatArray
 from models.decoder import Decoder, Generated, GenerationOptions
 from models.prompt import Prompt
 from service.batching.batcher import Batcher, Limits, Observer, Priority, Unobserved, Work
+from service.batching.queue import Item, Result
 from service.batching.runner import Gone
 from service.bundle import Bundle
 from service.settings import BatchingSettings
@@ -78,34 +79,39 @@ class WorkingModels:
 
     async def embed_audio(self, windows: Sequence[FloatArray], deadline: float = math.inf) -> FloatArray:
         """Windows -> unit vectors [w, d]. `deadline`: see `Batcher.run`, as for what it raises."""
-        vectors: list[FloatArray] = []
-        for start in range(0, len(windows), _WINDOWS_AT_ONCE):
-            vectors += await self._clap.run(windows[start : start + _WINDOWS_AT_ONCE], deadline=deadline)
+        vectors = await _in_pieces(self._clap, windows, _WINDOWS_AT_ONCE, deadline)
         return np.stack(vectors)
 
     async def embed_text(
         self, texts: Sequence[str], deadline: float = math.inf, priority: Priority = Priority.INTERACTIVE
     ) -> FloatArray:
         """Captions -> unit vectors [n, d]."""
-        vectors: list[FloatArray] = []
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            some = texts[start : start + _TEXTS_AT_ONCE]
-            vectors += await self._clap.run(some, deadline=deadline, priority=priority)
+        vectors = await _in_pieces(self._clap, texts, _TEXTS_AT_ONCE, deadline, priority)
         return np.stack(vectors)
 
     async def write(
         self, prompts: Sequence[Prompt], options: GenerationOptions, deadline: float = math.inf
     ) -> list[Generated]:
         """A caption a prompt, in order."""
-        written: list[Generated] = []
-        for start in range(0, len(prompts), self._prompts_at_once):
-            tasks = [_Task(prompt, options) for prompt in prompts[start : start + self._prompts_at_once]]
-            written += await self._llm.run(tasks, deadline=deadline)
-        return written
+        tasks = [_Task(prompt, options) for prompt in prompts]
+        return await _in_pieces(self._llm, tasks, self._prompts_at_once, deadline)
 
     def stalled(self) -> float:
         """Seconds since the model that has been busy longest last made progress; 0 when both are idle."""
         return max(self._clap.stalled(), self._llm.stalled())
+
+
+async def _in_pieces(
+    batcher: Batcher[Item, Result],
+    items: Sequence[Item],
+    size: int,
+    deadline: float,
+    priority: Priority = Priority.INTERACTIVE,
+) -> list[Result]:
+    results: list[Result] = []
+    for start in range(0, len(items), size):
+        results += await batcher.run(items[start : start + size], deadline=deadline, priority=priority)
+    return results
 
 
 def _clap_work(clap: Clap) -> Work[FloatArray | str, FloatArray]:

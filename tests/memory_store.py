@@ -1,7 +1,6 @@
 """A datastore in memory, so that the service is tested without files."""
 
 import builtins
-import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,16 +9,15 @@ from datetime import UTC, datetime
 import numpy as np
 
 from datastores.base import (
-    DOMAIN_NAME,
     DomainBusy,
     DomainNotFound,
     DomainVersion,
     Entry,
     FloatArray,
-    InvalidDomainName,
     Neighbour,
     Statistics,
 )
+from datastores.checks import check_name
 
 
 @dataclass
@@ -87,7 +85,7 @@ class MemoryStore:
 
     @asynccontextmanager
     async def writer(self, domain: str, *, dimension: int, fingerprint: str) -> AsyncIterator[_Writer]:
-        _check_name(domain)
+        check_name(domain)
         if domain in self._writing:
             raise DomainBusy(f"domain {domain!r} is being registered")
         self._writing.add(domain)
@@ -132,12 +130,7 @@ class MemoryStore:
         raise DomainNotFound(f"version {version.version} of domain {version.domain!r} is gone")
 
     def _serving(self, domain: str) -> _Version:
-        _check_name(domain)
+        check_name(domain)
         if domain not in self._versions:
             raise DomainNotFound(f"there is no domain {domain!r}")
         return self._versions[domain][-1]
-
-
-def _check_name(domain: str) -> None:
-    if not re.fullmatch(DOMAIN_NAME, domain):
-        raise InvalidDomainName(f"{domain!r} cannot be a domain's name")

@@ -16,7 +16,6 @@ import fcntl
 import json
 import logging
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -27,10 +26,8 @@ from pathlib import Path
 import numpy as np
 
 from datastores.base import (
-    DOMAIN_NAME,
     DatastoreUnavailable,
     DomainVersion,
-    InvalidDomainName,
     Statistics,
 )
 
@@ -46,16 +43,6 @@ class Pointer:
 
     current: str
     previous: str | None = None
-
-
-def check_name(domain: str) -> None:
-    """Raise `InvalidDomainName` unless the whole of `domain` follows `DOMAIN_NAME`."""
-    # fullmatch, because `$` would let a trailing newline through.
-    if not re.fullmatch(DOMAIN_NAME, domain):
-        raise InvalidDomainName(
-            f"{domain!r} cannot be a domain's name: use 1 to 64 lower-case letters, digits, '-' and '_', "
-            "first and last a letter or a digit"
-        )
 
 
 class Catalog:

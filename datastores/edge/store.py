@@ -27,8 +27,8 @@ from datastores.base import (
     Statistics,
     VersionWriter,
 )
-from datastores.checks import check_query
-from datastores.edge.catalog import PATH_SETTING, Catalog, Pointer, check_name, read_about, read_statistics
+from datastores.checks import check_name, check_query
+from datastores.edge.catalog import PATH_SETTING, Catalog, Pointer, read_about, read_statistics
 from datastores.edge.version import ServedDomain, ServedVersion
 from datastores.edge.writer import EdgeWriter, ThreadedWriter
 

@@ -1,7 +1,7 @@
 """The datastore of production: a Qdrant server or cluster, shared by any number of replicas of the service.
 
-All that is known of a domain lives on the server (see `qdrant_catalog`), so a replica that starts finds every
-version. A request resolves a domain once and then asks the collection of that version, never the alias, so it
+All that is known of a domain lives on the server (see `datastores.qdrant.catalog`), so a replica that starts finds
+every version. A request resolves a domain once and then asks the collection of that version, never the alias, so it
 cannot see two. The version before the current one stays until the next switch, as does one a rollback has left.
 
 The store opens whether or not the server answers; until it does, every method raises `DatastoreUnavailable`.
@@ -30,8 +30,7 @@ from datastores.base import (
     Statistics,
     VersionWriter,
 )
-from datastores.checks import check_query
-from datastores.edge.catalog import check_name
+from datastores.checks import check_name, check_query
 from datastores.qdrant.captions import VersionCaptions, create_collection
 from datastores.qdrant.catalog import Catalog, CatalogEntry, Pointers
 from datastores.qdrant.collector import Collector

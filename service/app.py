@@ -7,10 +7,10 @@ from fastapi import FastAPI
 
 from service.errors import install_error_handler
 from service.loading import DEFAULT_LOADERS
-from service.metrics import Metrics
 from service.middleware import BodyLimit, BodyRule, RequestContext, SafeHeaders
+from service.monitoring.metrics import Metrics
+from service.monitoring.ops import serving_ops
 from service.openapi import DESCRIPTION, install_openapi
-from service.ops import serving_ops
 from service.routes import captions, docs, domains, health, jobs, page, registration
 from service.runtime import Loaders, State, running
 from service.security import Guard, check_exposure, load_keyring

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from service.bundle import Bundle
-from service.captioner import Caption, Segment
+from service.captioning.captioner import Caption, Segment
 from service.schemas import (
     CaptionAnswer,
     ProjectionAnswer,

@@ -15,7 +15,7 @@ from structlog.contextvars import bound_contextvars
 
 from service.errors import TooLarge, answer_error
 from service.formats import server_timing
-from service.metrics import Metrics
+from service.monitoring.metrics import Metrics
 
 REQUEST_ID = "X-Request-ID"
 _USABLE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")

@@ -12,17 +12,17 @@ from typing import Any, TypedDict, TypeVar
 
 from datastores.base import DomainStore
 from service.bundle import Bundle
-from service.captioner import Captioner
+from service.captioning.captioner import Captioner
+from service.captioning.models import WorkingModels
 from service.deadlines import Deadline
 from service.errors import TYPE_PREFIX, DatastoreDown, DeadlinePassed, NotReady, Overloaded
-from service.job_records import JobRecord
-from service.job_work import carry_out
-from service.jobs import Jobs
-from service.metrics import Metrics
+from service.jobs.jobs import Jobs
+from service.jobs.records import JobRecord
+from service.jobs.work import carry_out
+from service.monitoring.metrics import Metrics
 from service.rates import ServiceRate
 from service.settings import Settings, variable_name
 from service.version import drcap_version
-from service.working_models import WorkingModels
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from datastores.base import DomainVersion
 from datastores.corpus.reader import OnError
 from service.bundle import Bundle
-from service.captioner import CaptionOptions
+from service.captioning.captioner import CaptionOptions
 
 EXAMPLE_CAPTION = "A dog barks while rain falls."
 EXAMPLE_VERSION = "20260714T091502-5b1f"

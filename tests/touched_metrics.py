@@ -3,7 +3,7 @@
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.metrics import Metrics
+from service.monitoring.metrics import Metrics
 
 
 def touched() -> Metrics:

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from datastores.base import DomainStore
-from service.audio import Recording, decode
-from service.captioner import Stopwatch
+from service.audio.decoding import Recording, decode
+from service.captioning.stopwatch import Stopwatch
 from service.deadlines import Deadline
 from service.errors import BadField, UnknownDomain, describe_validation
 from service.formats import render

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
 
-from service.job_records import JobAnswer, JobList, JobRecord
+from service.jobs.records import JobAnswer, JobList, JobRecord
 from service.routes.dependencies import GUARDED, following, get_runtime, problems
 from service.runtime import Runtime
 from service.security import Caller

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from datastores.base import DomainStore
-from service import cli
 from service.app import create_app
 from service.bundle import Bundle
+from service.cli import app as cli
 from service.runtime import Loaders
 from service.settings import Settings
 from tests.fakes import FakeBundle

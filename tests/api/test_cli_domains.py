@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from datastores.base import DomainStore, FloatArray
-from service import cli
 from service.app import create_app
+from service.cli import app as cli
 from service.runtime import Loaders
 from service.settings import Settings
 from tests.api.test_cli import run
@@ -130,7 +130,7 @@ def test_an_interrupt_cancels_the_job(
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("service.cli_progress.time.sleep", interrupt)
+    monkeypatch.setattr("service.cli.progress.time.sleep", interrupt)
     error = str(run(monkeypatch, "domains", "put", "city", str(corpus), "--url", url))
     assert error.endswith("is cancelled; the domain is as it was")
     assert "\n" not in error

@@ -17,8 +17,8 @@ from models.bundle import BundleError, LoadedBundle, RetrievalSection
 from models.decoder import GenerationOptions
 from models.projection import Projection
 from service.app import create_app
-from service.cli_errors import CommandError
-from service.cli_evaluate import evaluate
+from service.cli.errors import CommandError
+from service.cli.evaluate import evaluate
 from service.runtime import Loaders
 from service.settings import Settings
 from tests.fakes import FakeBundle, FakeClap, FakeDecoder
@@ -223,5 +223,5 @@ def test_what_a_service_refuses_names_the_clip_and_the_reason(run: Run, url: str
 
 
 def test_the_command_is_defined_without_importing_what_takes_seconds() -> None:
-    code = "import sys, service.cli_evaluate; sys.exit(any(m in sys.modules for m in ('torch', 'evaluation')))"
+    code = "import sys, service.cli.evaluate; sys.exit(any(m in sys.modules for m in ('torch', 'evaluation')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models.clap.base import Clap
-from service import cli
+from service.cli import app as cli
 from tests.fakes import FakeClap
 from tests.recordings import wav
 from tests.tiny_bundle import tiny_captions, write_tiny_bundle

@@ -8,7 +8,7 @@ import pytest
 from datastores.base import DatastoreUnavailable, DomainStore, DomainVersion
 from service.app import create_app
 from service.bundle import Bundle
-from service.metrics import Metrics
+from service.monitoring.metrics import Metrics
 from service.runtime import Loaders, running
 from service.settings import Settings
 from tests.api.conftest import reach, serving

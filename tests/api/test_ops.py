@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from service.app import create_app
-from service.child import free_port
+from service.cli.child import free_port
 from service.runtime import Loaders
 from service.settings import ServerSettings, Settings, SettingsError
 from tests.api.conftest import reach, serving

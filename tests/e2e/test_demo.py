@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service import child, demo
+from service.cli import child, demo
 from tests.e2e.fake_service import COMMAND
 
 ROOT = Path(__file__).resolve().parents[2]

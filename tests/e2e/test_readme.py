@@ -16,8 +16,8 @@ import httpx
 import pytest
 from rich.console import Console
 
-from service.child import running_service
-from service.demo import print_next_steps
+from service.cli.child import running_service
+from service.cli.demo import print_next_steps
 from service.settings import Settings, known_variables
 from tests.e2e.fake_service import COMMAND
 
@@ -130,7 +130,7 @@ def test_every_drcap_command_runs(url: str, tmp_path: Path) -> None:
     for command in DRCAP:
         # A folder of its own: what an earlier run left in /tmp may be of other options.
         words = [word.replace("/tmp/", f"{tmp_path}/") for word in command.words[1:]]  # noqa: S108
-        words = [sys.executable, "-c", "from service.cli import main; main()", *words]
+        words = [sys.executable, "-c", "from service.cli.app import main; main()", *words]
         done = run(words, url)
         assert done.returncode == 0, (command.line, done.stdout, done.stderr)
 

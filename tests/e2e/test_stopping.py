@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.child import free_port, server_command
+from service.cli.child import free_port, server_command
 
 
 @pytest.mark.embedded

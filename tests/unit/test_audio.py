@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from service.audio import Recording, decode
+from service.audio.decoding import Recording, decode
 from service.errors import EmptyAudio, NotAudio, TooLarge, UnreadableAudio
 from service.settings import AudioSettings
 from tests.recordings import Samples, encode, tone, wav

@@ -9,11 +9,12 @@ from models.clap.base import FloatArray
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.projection import Moments
 from models.prompt import Prompt
-from service.audio import Recording
+from service.audio.decoding import Recording
 from service.bundle import Bundle
-from service.captioner import Caption, Captioner, CaptionOptions, Stopwatch
+from service.captioning.captioner import Caption, Captioner, CaptionOptions
+from service.captioning.models import WorkingModels
+from service.captioning.stopwatch import Stopwatch
 from service.settings import BatchingSettings
-from service.working_models import WorkingModels
 from tests.fakes import FakeBundle, FakeClap, FakeDecoder, FakeProjection, FakeRetrieval
 from tests.memory_store import MemoryStore
 from tests.recordings import tone

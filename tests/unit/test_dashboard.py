@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from service import metric_labels
-from service.captioner import Captioner
+from service.captioning.captioner import Captioner
+from service.monitoring import labels
 from tests.touched_metrics import samples, touched
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,15 +92,15 @@ def test_every_metric_of_the_service_is_shown_on_the_dashboard() -> None:
 
 
 def test_every_label_and_value_that_is_asked_for_exists() -> None:
-    labels: dict[str, set[str]] = {}
+    had: dict[str, set[str]] = {}
     for name, pairs in samples(touched()):
-        labels.setdefault(name, set()).update(label for label, _ in pairs)
-    known = {"outcome": set(metric_labels.OUTCOMES), "reason": set(metric_labels.REASONS)}
+        had.setdefault(name, set()).update(label for label, _ in pairs)
+    known = {"outcome": set(labels.OUTCOMES), "reason": set(labels.REASONS)}
     for expression in (*alert_expressions(), *dashboard_expressions()):
         for metric, label, value in selectors(expression):
             if label in ("job", "instance"):  # which Prometheus adds
                 continue
-            assert label in labels[metric], expression
+            assert label in had[metric], expression
             if label in known:
                 assert value in known[label], expression
 

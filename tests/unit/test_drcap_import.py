@@ -17,7 +17,7 @@ from models.drcap_import import Release, import_drcap
 from models.packages import MissingWeights
 from models.projector import Projector
 from models.prompt import Prompt, encode_prompt
-from service.cli_import import imports
+from service.cli.imports import imports
 from tests.clap_backends import CAPTIONS, SIZES, sounds, write_wavcaps
 from tests.tiny_bundle import write_tiny_bundle
 

@@ -13,7 +13,7 @@ import yaml  # type: ignore[import-untyped]
 from examples.make_audio import rendered, write_all
 from examples.sounds import SOUNDS
 from examples.synthesis import RATE, Partial, Signal, Tape, band_noise, bump, slow_noise, struck, swept
-from service.demo import DOMAINS
+from service.cli.demo import DOMAINS
 
 ROOT = Path(__file__).resolve().parents[2]
 AUDIO = ROOT / "examples" / "audio"

@@ -1,4 +1,4 @@
-from service.captioner import Segment
+from service.captioning.captioner import Segment
 from service.formats import server_timing, srt, vtt
 
 SEGMENTS = [Segment(0.0, 2.3046, "Rain & <i>wind</i>."), Segment(3_599.9996, 3_661.5, "A bell rings.")]

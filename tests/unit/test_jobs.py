@@ -10,9 +10,9 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from service.errors import JobCancelled, JobInterrupted, JobsFolderFailed, UnknownJob
-from service.job_records import JobKind, JobProgress, JobRecord, JobState
-from service.job_work import Tracker
-from service.jobs import Jobs, Work
+from service.jobs.jobs import Jobs, Work
+from service.jobs.records import JobKind, JobProgress, JobRecord, JobState
+from service.jobs.work import Tracker
 from service.schemas import RegistrationAnswer
 from service.settings import AdmissionSettings, JobsSettings, Settings
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from service.cli_errors import CommandError
-from service.cli_keys import keys as commands
+from service.cli.errors import CommandError
+from service.cli.keys import keys as commands
 from service.errors import RateExceeded
 from service.keys import Key, Keyring, KeysError, Scope, digest_of, new_key
 from service.security import Guard

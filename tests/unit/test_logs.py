@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 from structlog.contextvars import bound_contextvars
 
-from service.logs import log_formatter, set_up_logs
+from service.monitoring.logs import log_formatter, set_up_logs
 from service.settings import LogSettings
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from service import errors, metric_labels
+from service import errors
 from service.batching.runner import Observer
 from service.errors import ServiceError
-from service.job_records import JobState
-from service.metrics import Metrics
+from service.jobs.records import JobState
+from service.monitoring import labels
+from service.monitoring.metrics import Metrics
 from tests.touched_metrics import families, samples, touched, value
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,8 +109,8 @@ def test_a_request_that_is_merely_wrong_is_no_rejection() -> None:
 
 
 def test_every_slug_that_is_told_apart_is_one_the_service_answers_with() -> None:
-    assert {*metric_labels.BY_SLUG, metric_labels.DATASTORE_SLUG} <= slugs()
-    assert errors.Overloaded.slug in metric_labels.BY_SLUG
+    assert {*labels.BY_SLUG, labels.DATASTORE_SLUG} <= slugs()
+    assert errors.Overloaded.slug in labels.BY_SLUG
 
 
 def test_a_queue_is_an_observer_of_the_batcher_and_counts_under_its_name() -> None:

@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import get_contextvars
 
-from service.metrics import Metrics
 from service.middleware import RequestContext, SafeHeaders
+from service.monitoring.metrics import Metrics
 
 Handler = Callable[[Request], Awaitable[Response]]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from service.cli import app
+from service.cli.app import app
 from service.settings import known_variables
 from tests.deployment import COMPOSE, OPERATIONS, ROOT, SERVICES, compose, run, yaml
 

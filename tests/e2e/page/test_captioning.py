@@ -9,7 +9,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from playwright.sync_api import Browser, Page, Route, expect
 
-from service.captioner import Segment
+from service.captioning.captioner import Segment
 from service.formats import srt, vtt
 from tests.e2e.page.browser import captioned, choose, sentence, visit
 from tests.e2e.page.service import DOMAINS, page_service

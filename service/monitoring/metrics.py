@@ -14,8 +14,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from service import metric_labels
-from service.metric_labels import FirstComers, Known
+from service.monitoring import labels
+from service.monitoring.labels import FirstComers, Known
 
 _SECONDS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 _ITEMS = (1, 2, 4, 8, 16, 32, 64)
@@ -24,7 +24,7 @@ _DOMAINS = 50
 
 
 class Metrics:
-    """What is counted. Every label has a bounded number of values: see `service.metric_labels`.
+    """What is counted. Every label has a bounded number of values: see `service.monitoring.labels`.
 
     Attributes:
         admitted: requests under way, by kind.
@@ -41,8 +41,8 @@ class Metrics:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
         self._domain = FirstComers(domains)
-        self._reason = Known(metric_labels.REASONS)
-        self._outcome = Known(metric_labels.OUTCOMES)
+        self._reason = Known(labels.REASONS)
+        self._outcome = Known(labels.OUTCOMES)
 
         self._requests = self._counter("requests", "Requests answered.", "method", "route", "status")
         self._rejections = self._counter("rejections", "Requests turned away, by reason.", "reason")
@@ -72,9 +72,7 @@ class Metrics:
         self._domain_captions = self._gauge("domain_captions", "Captions of a domain.", "domain")
 
         self._ready = self._gauge("ready", "1 if captions could be made when that was last checked.")
-        self._model = self._gauge(
-            "model_info", "Always 1; the labels say what captions are made with.", *metric_labels.MODEL
-        )
+        self._model = self._gauge("model_info", "Always 1; the labels say what captions are made with.", *labels.MODEL)
         self._touch()
 
     def count_request(self, method: str, route: str, status: int) -> None:
@@ -93,15 +91,15 @@ class Metrics:
             self._stages.labels(stage).observe(seconds)
 
     def count_rejection(self, reason: str) -> None:
-        """One request turned away, for one of `metric_labels.REASONS`."""
+        """One request turned away, for one of `labels.REASONS`."""
         self._rejections.labels(self._reason.of(reason)).inc()
 
     def count_problem(self, status: int, slug: str) -> None:
         """One problem document: a rejection, an error of the datastore, or neither, as status and slug say."""
-        reason = metric_labels.BY_SLUG.get(slug) or metric_labels.BY_STATUS.get(status)
+        reason = labels.BY_SLUG.get(slug) or labels.BY_STATUS.get(status)
         if reason is not None:
             self.count_rejection(reason)
-        elif slug == metric_labels.DATASTORE_SLUG:
+        elif slug == labels.DATASTORE_SLUG:
             self.count_datastore_error()
 
     def count_datastore_error(self) -> None:
@@ -117,7 +115,7 @@ class Metrics:
     def set_jobs(self, states: Iterable[str]) -> None:
         """The state of every job that is remembered."""
         listed = list(states)
-        for state in metric_labels.JOB_STATES:
+        for state in labels.JOB_STATES:
             self._jobs.labels(state).set(listed.count(state))
 
     def set_domains(self, captions: Mapping[str, int]) -> None:
@@ -144,8 +142,8 @@ class Metrics:
             sizes=self._sizes.labels(name),
             costs=self._costs.labels(name),
             runs=self._runs.labels(name),
-            retries={reason: self._retries.labels(name, reason) for reason in metric_labels.RETRIES},
-            other_retries=self._retries.labels(name, metric_labels.OTHER),
+            retries={reason: self._retries.labels(name, reason) for reason in labels.RETRIES},
+            other_retries=self._retries.labels(name, labels.OTHER),
             restarts=self._restarts.labels(name),
         )
 
@@ -157,9 +155,9 @@ class Metrics:
         # A counter that appears with its first event hides that event from rate().
         for reason in self._reason.values:
             self._rejections.labels(reason)
-        for outcome in metric_labels.OUTCOMES:
+        for outcome in labels.OUTCOMES:
             self._registrations.labels(outcome)
-        for source in metric_labels.SOURCES:
+        for source in labels.SOURCES:
             self._registered.labels(source)
         self.set_jobs([])
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli_errors import CommandError
+from service.cli.errors import CommandError
 from service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _heard(path: Path, clap: "Clap", settings: Settings) -> "list[HeardClip]":
 
     from evaluation.clips import read_clips
     from evaluation.pipeline import hear
-    from service.evaluator import listener
+    from service.cli.evaluator import listener
     from training.validation import HeardClip
 
     with Progress(disable=True) as progress:

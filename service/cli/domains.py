@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli_client import Url, checked, connect, show
-from service.cli_errors import CommandError
-from service.cli_progress import follow, send
+from service.cli.client import Url, checked, connect, show
+from service.cli.errors import CommandError
+from service.cli.progress import follow, send
 
 domains = typer.Typer(
     no_args_is_help=True, help="Register, extend, show, search, export and remove domains.", rich_markup_mode="markdown"

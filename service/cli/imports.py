@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli_errors import CommandError
+from service.cli.errors import CommandError
 
 imports = typer.Typer(no_args_is_help=True, help="Make a bundle of what others trained.")
 

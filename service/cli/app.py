@@ -12,15 +12,15 @@ import typer
 import uvicorn
 
 from service.app import create_app
-from service.cli_client import Url, checked, connect
-from service.cli_domains import domains
-from service.cli_errors import CommandError
-from service.cli_evaluate import evaluate
-from service.cli_import import imports
-from service.cli_keys import keys
-from service.cli_train import train
+from service.cli.client import Url, checked, connect
+from service.cli.domains import domains
+from service.cli.errors import CommandError
+from service.cli.evaluate import evaluate
+from service.cli.imports import imports
+from service.cli.keys import keys
+from service.cli.train import train
 from service.loading import DEFAULT_LOADERS
-from service.logs import set_up_logs
+from service.monitoring.logs import set_up_logs
 from service.runtime import Loaders
 from service.schemas import ResponseFormat
 from service.settings import Settings, SettingsError, load_settings
@@ -108,7 +108,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="let the service run afterwards")] = False,
 ) -> None:
     """Register the sample domains, caption the sample recordings in both, and show what happened."""
-    from service.demo import demo as run_demo
+    from service.cli.demo import demo as run_demo
 
     raise typer.Exit(run_demo(keep))
 

@@ -8,7 +8,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from service import mpeg
+from service.audio import mpeg
 
 ACCEPTED = "WAV, FLAC, OGG (Vorbis, Opus or FLAC), MP3 or AIFF"
 

@@ -10,8 +10,8 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from service.cli_client import checked
-from service.cli_errors import CommandError
+from service.cli.client import checked
+from service.cli.errors import CommandError
 
 _FIRST_POLL_SECONDS, _POLL_SECONDS = 0.05, 0.5
 _FINISHED = ("succeeded", "failed", "cancelled")

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from service.child import StartError, running_service
+from service.cli.child import StartError, running_service
 
 DOMAINS = ("field-notes", "storyteller")
 STAGES = ("decode_audio", "embed_audio", "search", "projection", "generate", "total")

@@ -20,10 +20,10 @@ from service.errors import (
     ServiceError,
     UnknownJob,
 )
-from service.job_history import JobHistory
-from service.job_records import JobFiles, JobRecord, JobState
-from service.job_slots import JobSlots
-from service.job_work import Tracker, problem_of
+from service.jobs.history import JobHistory
+from service.jobs.records import JobFiles, JobRecord, JobState
+from service.jobs.slots import JobSlots
+from service.jobs.work import Tracker, problem_of
 from service.schemas import RegistrationAnswer
 from service.settings import Settings
 

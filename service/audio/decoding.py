@@ -10,8 +10,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from service import mpeg
-from service.containers import ACCEPTED, BrokenContainer, Container, UnknownContainer, inspect
+from service.audio import mpeg
+from service.audio.containers import ACCEPTED, BrokenContainer, Container, UnknownContainer, inspect
 from service.errors import EmptyAudio, NotAudio, TooLarge, UnreadableAudio
 from service.settings import AudioSettings, variable_name
 
@@ -91,7 +91,7 @@ def decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
     Channels are averaged; where they cancel each other out, the loudest one is taken instead.
 
     Args:
-        data: the file, in one of the containers of `service.containers`.
+        data: the file, in one of the containers of `service.audio.containers`.
         sample_rate: the rate to resample to, in Hz.
         limits: on the duration.
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from service.cli_errors import CommandError
+from service.cli.errors import CommandError
 from service.settings import load_settings
 
 Url = Annotated[str | None, typer.Option(help="of the service; by default where `drcap serve` listens")]

@@ -2,11 +2,9 @@
 
 import asyncio
 import math
-import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -19,10 +17,11 @@ from models.decoder import Generated, GenerationOptions
 from models.directions import mean_direction
 from models.prompt import Prompt
 from models.reranking import Reranker, candidates
-from service.audio import Recording
+from service.audio.decoding import Recording
 from service.batching.batcher import Priority
 from service.bundle import Bundle
-from service.working_models import WorkingModels
+from service.captioning.models import WorkingModels
+from service.captioning.stopwatch import Stopwatch
 
 FloatArray = NDArray[np.float32]
 
@@ -65,21 +64,6 @@ class Caption:
     segments: tuple[Segment, ...]
     tokens: int
     seconds: dict[str, float]
-
-
-@dataclass
-class Stopwatch:
-    """Seconds by stage, summed over the times a stage ran, waiting for its thread included."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
 
 class Captioner:

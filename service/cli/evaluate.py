@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from service.cli_errors import CommandError
-from service.evaluator import Evaluator, Wish
+from service.cli.errors import CommandError
+from service.cli.evaluator import Evaluator, Wish
 from service.settings import Settings, load_settings
 
 Clips = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="CSV of recordings and their references")]

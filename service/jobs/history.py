@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from service.job_records import JobRecord
+from service.jobs.records import JobRecord
 from service.settings import JobsSettings
 
 

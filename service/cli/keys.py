@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from service.cli_errors import CommandError
+from service.cli.errors import CommandError
 from service.keys import Key, Keyring, KeysError, Scope, digest_of, new_key
 
 keys = typer.Typer(no_args_is_help=True, help="Make keys, and keep the file of them. The service reads it at start.")

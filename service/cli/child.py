@@ -26,7 +26,7 @@ class StartError(RuntimeError):
 
 def server_command() -> list[str]:
     """The command that serves, run by the interpreter at hand; host and port are appended."""
-    return [sys.executable, "-c", "from service.cli import main; main()", "serve"]
+    return [sys.executable, "-c", "from service.cli.app import main; main()", "serve"]
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from datastores.corpus.reader import Corpus, CorpusLimits, read_corpus
 from datastores.registration import Account
-from service.captioner import Captioner
+from service.captioning.captioner import Captioner
 from service.errors import as_service_error, problem_body
-from service.job_records import JobKind, JobProgress, JobRecord
+from service.jobs.records import JobKind, JobProgress, JobRecord
 from service.schemas import DomainAnswer, Problem, RegistrationAnswer
 from service.settings import CorpusSettings
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datastores.base import DatastoreUnavailable
-from service.cli_errors import CommandError
-from service.job_work import corpus_limits
+from service.cli.errors import CommandError
+from service.jobs.work import corpus_limits
 from service.settings import Settings, variable_name
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _REQUEST_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Wish:
-    """The options of the command; `service.cli_evaluate.evaluate` says what they mean."""
+    """The options of the command; `service.cli.evaluate.evaluate` says what they mean."""
 
     clips: Path | None
     where: dict[str, str]
@@ -84,7 +84,7 @@ class Evaluator:
     progress: "Progress"
 
     def report(self) -> "Report":
-        """Read, hear, caption, measure. Raises what `service.cli_evaluate` turns into one line."""
+        """Read, hear, caption, measure. Raises what `service.cli.evaluate` turns into one line."""
         from evaluation.scores import require_metrics
 
         require_metrics()
@@ -172,7 +172,7 @@ def listener(clap: "Clap", settings: Settings) -> "Listen":
 
     What it cannot read raises `CommandError` with the path.
     """
-    from service.audio import decode
+    from service.audio.decoding import decode
     from service.errors import ServiceError
 
     def listen(path: Path) -> list[NDArray[np.float32]]:

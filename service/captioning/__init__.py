@@ -1,0 +1,1 @@
+"""The caption pipeline: recordings in, captions out. It knows nothing of HTTP."""

@@ -1,0 +1,1 @@
+"""Jobs: registrations that go on when their client leaves and after a restart."""

@@ -9,14 +9,13 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.attention import use_double_attention
 from models.clap.aisfx import WrongWeights
 from models.clap.base import Clap
 from models.clap.loading import Backend, load_backend
 from models.conversion import default_cache, load_converted
 from models.decoder import Decoder, GenerationOptions
 from models.device import choose_device
-from models.int8 import int8_supported, quantise_linears
+from models.execution import begin_batches
 from models.llm import Llm, load_llm
 from models.llm_decoder import LlmDecoder
 from models.packages import package_file
@@ -177,14 +176,12 @@ def load_decoder(
     except (OSError, ValueError) as error:
         raise BundleError(f"the projector of {folder} cannot be used: {error}") from error
     llm.model.to(device)
-    if config.llm.quantisation == "int8" and device.type == "cpu":
-        if int8_supported():
-            quantise_linears(llm.model)
-            use_double_attention(llm.model)
-        else:
-            logger.warning("this build of torch has no int8 kernel: the LLM runs in float32, slower")
     return LlmDecoder(
-        llm, projector, config.prompt.as_template(), f"{config.name}: {config.llm.source.rsplit('/', 1)[-1]}"
+        llm,
+        projector,
+        config.prompt.as_template(),
+        f"{config.name}: {config.llm.source.rsplit('/', 1)[-1]}",
+        begin_batches(llm, config.llm.quantisation == "int8"),
     )
 
 

@@ -5,6 +5,7 @@ tells which slots are a beam's own past. So nothing is copied when beams are re-
 read once, not once a beam.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,14 +22,14 @@ class PromptBatch:
     not depend on its batch mates.
     """
 
-    def __init__(self, model: Any, embeds: Tensor, mask: Tensor, forbidden: Tensor) -> None:
+    def __init__(self, model: Any, prompts: Sequence[Tensor], forbidden: Tensor) -> None:
         """
         Args:
             model: a causal model of transformers, in evaluation mode.
-            embeds: left-padded input embeddings [n, length, hidden].
-            mask: 1 where `embeds` holds a prompt, 0 where it is padding [n, length].
+            prompts: input embeddings of each [length, hidden].
             forbidden: tokens that are never written.
         """
+        embeds, mask = _padded(prompts)
         self._model = model
         self._embeds = embeds
         self._mask = mask
@@ -85,3 +86,14 @@ class PromptBatch:
         logits = logits.float().cpu()
         logits[:, self._forbidden] = -torch.inf
         return torch.log_softmax(logits, dim=-1)
+
+
+def _padded(prompts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Left-padded input embeddings [n, length, hidden] and the attention mask [n, length]."""
+    length = max(len(prompt) for prompt in prompts)
+    embeds = prompts[0].new_zeros(len(prompts), length, prompts[0].shape[1])
+    mask = torch.zeros(len(prompts), length, dtype=torch.long, device=embeds.device)
+    for row, prompt in enumerate(prompts):
+        embeds[row, length - len(prompt) :] = prompt
+        mask[row, length - len(prompt) :] = 1
+    return embeds, mask

@@ -1,5 +1,6 @@
-"""A batch in the LLM against the LLM itself, asked for each text from its start."""
+"""The contract of `models.generation.StepModel`: a batch against the LLM asked for each text from its start."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from torch import Tensor
 
 from models.attention import use_double_attention
 from models.decoder import GenerationOptions
-from models.generation import decode
+from models.execution import begin_batches
+from models.generation import StepModel, decode
 from models.int8 import int8_supported, quantise_linears
 from models.llm import Llm, load_llm
-from models.llm_decoder import LlmDecoder
+from models.llm_decoder import Begin, LlmDecoder
+from models.packed_batch import PackedBatch
 from models.projector import Projector
 from models.prompt import Prompt, PromptTemplate
 from models.prompt_batch import PromptBatch
@@ -23,43 +26,51 @@ FORBIDDEN = torch.tensor([0])
 TEXTS = [[5, 6, 7], [8, 9, 10, 11, 12], [13], [14, 15, 16, 17]]
 
 
-@pytest.fixture(params=["float", "int8"])
-def llm(request: pytest.FixtureRequest, tmp_path: Path) -> Llm:
-    llm = load_llm(write_tiny_bundle(tmp_path) / "llm")
-    if request.param == "int8":
-        if not int8_supported():
-            pytest.skip("this build of torch has no int8 kernel")
+@pytest.fixture
+def llm(tmp_path: Path) -> Llm:
+    return load_llm(write_tiny_bundle(tmp_path) / "llm")
+
+
+@pytest.fixture(params=["padded", "padded int8", "packed", "packed int8"])
+def begin(request: pytest.FixtureRequest, llm: Llm) -> Begin:
+    """How batches of the LLM begin, in each way there is."""
+    int8 = "int8" in request.param
+    if int8 and not int8_supported():
+        pytest.skip("this build of torch has no int8 kernel")
+    if "packed" in request.param:
+        return begin_batches(llm, int8)
+    if int8:
         quantise_linears(llm.model)
         use_double_attention(llm.model)
-    return llm
+    return lambda prompts, forbidden: PromptBatch(llm.model, prompts, forbidden)
 
 
-def batch_of(llm: Llm, texts: list[list[int]]) -> PromptBatch:
+@pytest.fixture
+def batch_of(llm: Llm, begin: Begin) -> Callable[[list[list[int]]], StepModel]:
     table: Any = llm.model.get_input_embeddings()
-    length = max(len(text) for text in texts)
-    embeds = torch.zeros(len(texts), length, llm.hidden_size)
-    mask = torch.zeros(len(texts), length, dtype=torch.long)
-    for row, text in enumerate(texts):
-        embeds[row, length - len(text) :] = table(torch.tensor(text))
-        mask[row, length - len(text) :] = 1
-    return PromptBatch(llm.model, embeds, mask, FORBIDDEN)
+    return lambda texts: begin([table(torch.tensor(text)) for text in texts], FORBIDDEN)
 
 
-def afresh(llm: Llm, texts: list[list[int]]) -> Tensor:
-    """Log-probabilities of what follows each text, one at a time and without a cache."""
-    rows = []
-    for text in texts:
-        logits = llm.model(torch.tensor([text]), use_cache=False).logits[0, -1].float()
-        logits[FORBIDDEN] = -torch.inf
-        rows.append(torch.log_softmax(logits, dim=-1))
-    return torch.stack(rows)
+@pytest.fixture
+def afresh(request: pytest.FixtureRequest, batch_of: Any, tmp_path: Path) -> Callable[[list[list[int]]], Tensor]:
+    """Log-probabilities of what follows each text, one at a time and without a past."""
+    if "int8" in request.node.callspec.params["begin"]:
+        return lambda texts: torch.cat([batch_of([text]).start() for text in texts])
+    whole = load_llm(write_tiny_bundle(tmp_path) / "llm").model
+
+    def score(texts: list[list[int]]) -> Tensor:
+        logits = torch.stack([whole(torch.tensor([text]), use_cache=False).logits[0, -1].float() for text in texts])
+        logits[:, FORBIDDEN] = -torch.inf
+        return torch.log_softmax(logits, dim=-1)
+
+    return score
 
 
 @torch.inference_mode()
-def test_every_step_scores_as_the_llm_does_from_the_start_of_the_text(llm: Llm) -> None:
-    batch = batch_of(llm, TEXTS)
+def test_every_step_scores_as_the_llm_does_from_the_start_of_the_text(batch_of: Any, afresh: Any) -> None:
+    batch = batch_of(TEXTS)
     texts = [list(text) for text in TEXTS]
-    torch.testing.assert_close(batch.start(), afresh(llm, texts), atol=1e-4, rtol=0)
+    torch.testing.assert_close(batch.start(), afresh(texts), atol=1e-4, rtol=0)
     # By step: which former row each continues. Beams come and change places, one prompt has fewer, one leaves, then
     # another in the middle, and at last more beams come than there were.
     steps = [
@@ -73,37 +84,46 @@ def test_every_step_scores_as_the_llm_does_from_the_start_of_the_text(llm: Llm) 
         tokens = [20 + number + at for at in range(len(rows))]
         texts = [[*texts[row], token] for row, token in zip(rows, tokens, strict=True)]
         scores = batch.step(torch.tensor(rows), torch.tensor(tokens))
-        torch.testing.assert_close(scores, afresh(llm, texts), atol=1e-4, rtol=0)
+        torch.testing.assert_close(scores, afresh(texts), atol=1e-4, rtol=0)
 
 
 @torch.inference_mode()
-def test_a_text_longer_than_the_room_in_the_buffers_is_scored_the_same(llm: Llm) -> None:
-    batch = batch_of(llm, [[5, 6, 7]])
+def test_a_text_longer_than_the_room_in_the_buffers_is_scored_the_same(batch_of: Any, afresh: Any) -> None:
+    batch = batch_of([[5, 6, 7]])
     batch.start()
     text = [5, 6, 7]
     for number in range(80):
         text.append(3 + number % 40)
         scores = batch.step(torch.zeros(1, dtype=torch.long), torch.tensor(text[-1:]))
-    torch.testing.assert_close(scores, afresh(llm, [text]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(scores, afresh([text]), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("beams", [1, 2, 4])
 @torch.inference_mode()
-def test_a_prompt_is_kept_once_and_not_once_a_beam(llm: Llm, beams: int) -> None:
-    batch = batch_of(llm, TEXTS[:2])
+def test_a_prompt_is_kept_once_and_not_once_a_beam(batch_of: Any, beams: int) -> None:
+    batch = batch_of(TEXTS[:2])
     batch.start()
     rows = [0] * beams + [1] * beams
     batch.step(torch.tensor(rows), torch.tensor([9] * len(rows)))
-    assert batch._cache.layers[0].keys.shape[::2] == (2, 5 + beams)
+    assert slots(batch) == [5 + beams, 5 + beams] if isinstance(batch, PromptBatch) else [3 + beams, 5 + beams]
+
+
+def slots(batch: StepModel) -> list[int]:
+    """How many tokens' keys are kept for each prompt."""
+    if isinstance(batch, PackedBatch):
+        return [past._held for past in batch._pasts]
+    assert isinstance(batch, PromptBatch)
+    rows, _, held, _ = batch._cache.layers[0].keys.shape
+    return [held] * rows
 
 
 TEMPLATE = PromptTemplate("{similar}\n{audio}:", "- {caption}", "\n", "-")
 
 
 @pytest.fixture
-def decoder(llm: Llm) -> LlmDecoder:
+def decoder(llm: Llm, begin: Begin) -> LlmDecoder:
     torch.manual_seed(1)
-    return LlmDecoder(llm, Projector(8, 16, llm.hidden_size, 2).eval(), TEMPLATE, "tiny")
+    return LlmDecoder(llm, Projector(8, 16, llm.hidden_size, 2).eval(), TEMPLATE, "tiny", begin)
 
 
 def prompts(count: int) -> list[Prompt]:
@@ -138,8 +158,8 @@ def test_a_prompt_nobody_waits_for_leaves_the_llm_and_changes_no_other(decoder: 
     assert answers[2].tokens < expected[2].tokens
 
 
-def test_no_token_is_computed_when_nobody_waits(llm: Llm) -> None:
-    batch = batch_of(llm, TEXTS)
+def test_no_token_is_computed_when_nobody_waits(batch_of: Any) -> None:
     with torch.inference_mode():
+        batch = batch_of(TEXTS)
         decode(batch, len(TEXTS), GenerationOptions(), frozenset({1}), lambda _: True)
-    assert batch._cache.get_seq_length() == max(len(text) for text in TEXTS)
+    assert max(slots(batch)) == max(len(text) for text in TEXTS)

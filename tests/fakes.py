@@ -78,3 +78,7 @@ class FakeBundle:
     projection: FakeProjection = field(default_factory=FakeProjection)
     retrieval: FakeRetrieval = field(default_factory=FakeRetrieval)
     generation: GenerationOptions = field(default_factory=GenerationOptions)
+
+    @property
+    def decoders(self) -> tuple[Decoder, ...]:
+        return (self.decoder,)

@@ -16,6 +16,7 @@ from service.batching.preparation import Preparation
 from service.batching.queue import BatchQueue, Entry, Expired, Item, Priority, Result
 from service.batching.runner import BatchRunner, Gone, Limits, Observer, Work
 from service.batching.worker import Worker, WorkerDied
+from service.monitoring import tracing
 from service.rates import ServiceRate
 
 __all__ = [
@@ -58,7 +59,7 @@ class Unobserved:
 
 
 class Batcher(Generic[Item, Result]):
-    """One queue and one thread for one model. Built and used in one event loop, as an async context."""
+    """One queue for one model, and a thread for each of its replicas. Built and used in one event loop."""
 
     def __init__(
         self,
@@ -75,13 +76,17 @@ class Batcher(Generic[Item, Result]):
         self._clock = clock
         self.rate = ServiceRate(clock=clock)
         self._queue: BatchQueue[Item, Result] = BatchQueue(limits.patience)
-        self._worker = Worker(name, clock)
-        self._runner = BatchRunner(self._worker, work, limits, self.rate, self._observer, clock)
+        runs = (work.run, *work.replicas)
+        self._workers = [Worker(f"{name}-{number}" if number else name, clock) for number in range(len(runs))]
+        self._runners = [
+            BatchRunner(worker, run, limits, self.rate, self._observer, clock)
+            for worker, run in zip(self._workers, runs, strict=True)
+        ]
         self._helper = Worker(f"{name}-prepare", clock)
         self._preparation: Preparation[Item, Result] | None = None
         if work.prepare is not None:
             self._preparation = Preparation(work.prepare, self._helper, self._observer.restarted)
-        self._arrival = asyncio.Event()
+        self._arrivals = [asyncio.Event() for _ in runs]
         self._jobs = asyncio.Semaphore(limits.job_calls)
         self._unresolved: set[Entry[Item, Result]] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -98,7 +103,8 @@ class Batcher(Generic[Item, Result]):
 
     async def start(self) -> None:
         """Begin to serve; `close` ends it."""
-        serving: list[Coroutine[Any, Any, None]] = [self._serve()]
+        pairs = zip(self._runners, self._arrivals, strict=True)
+        serving: list[Coroutine[Any, Any, None]] = [self._serve(runner, arrival) for runner, arrival in pairs]
         if self._preparation is not None:
             serving.append(self._preparation.serve())
         self._tasks = [asyncio.create_task(one, name=self._name) for one in serving]
@@ -135,11 +141,11 @@ class Batcher(Generic[Item, Result]):
 
     def retry_after(self) -> int:
         """In how many seconds what waits will have been worked off, at the measured rate."""
-        return self.rate.retry_after(sum(entry.cost for entry in self._queue.waiting()))
+        return self.rate.retry_after(sum(entry.cost for entry in self._queue.waiting()) / len(self._runners))
 
     def stalled(self) -> float:
         """Seconds since the model or its preparation last made progress in what it is doing; 0 when idle."""
-        return max(self._worker.stalled(), self._helper.stalled())
+        return max(worker.stalled() for worker in (*self._workers, self._helper))
 
     async def drain(self, seconds: float) -> bool:
         """Take nothing more in and finish what is in; whether that was done within so many seconds."""
@@ -158,8 +164,8 @@ class Batcher(Generic[Item, Result]):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for entry in list(self._unresolved):
             entry.fail(BatcherClosed(f"{self._name} was closed"))
-        self._worker.close()
-        self._helper.close()
+        for worker in (*self._workers, self._helper):
+            worker.close()
 
     async def _results(self, items: Sequence[Item], priority: Priority, deadline: float) -> list[Result]:
         if self._closed:
@@ -168,12 +174,15 @@ class Batcher(Generic[Item, Result]):
         for entry in entries:
             self._admit(entry)
         self._observer.depth(len(self._queue.waiting()))
-        self._arrival.set()
+        for arrival in self._arrivals:
+            arrival.set()
         try:
             return await asyncio.gather(*(entry.future for entry in entries))
         finally:
             for entry in entries:
                 entry.future.cancel()
+            now = self._clock()
+            tracing.add("queue_seconds", max((entry.taken or now) - entry.arrived for entry in entries))
             self._observer.depth(len(self._queue.waiting()))
 
     def _entry(self, item: Item, priority: Priority, deadline: float) -> Entry[Item, Result]:
@@ -188,22 +197,28 @@ class Batcher(Generic[Item, Result]):
         if self._preparation is not None:
             self._preparation.add(self._queue.rank(entry), entry)
 
-    async def _serve(self) -> None:
+    async def _serve(self, runner: BatchRunner[Item, Result], arrival: asyncio.Event) -> None:
         while True:
-            await self._arrival.wait()
-            self._arrival.clear()
-            while batch := self._queue.take(self._runner.max_cost, self._limits.max_count, self._clock()):
-                await self._run(batch)
+            await arrival.wait()
+            arrival.clear()
+            while batch := self._queue.take(runner.max_cost, self._share(), self._clock()):
+                await self._run(runner, batch)
 
-    async def _run(self, batch: list[Entry[Item, Result]]) -> None:
+    def _share(self) -> int:
+        """Items a batch may hold: what waits is shared out among the replicas that have nothing to do."""
+        idle = sum(not runner.busy for runner in self._runners)
+        return min(self._limits.max_count, math.ceil(len(self._queue.waiting()) / max(1, idle)))
+
+    async def _run(self, runner: BatchRunner[Item, Result], batch: list[Entry[Item, Result]]) -> None:
         try:
             if self._preparation is not None:
                 await self._preparation.wait(batch)
             now = self._clock()
             self._observer.depth(len(self._queue.waiting()))
             for entry in batch:
+                entry.taken = now
                 self._observer.waited(now - entry.arrived)
-            await self._runner.run(batch)
+            await runner.run(batch)
         except Exception as error:
             # A mistake in here must neither end the serving nor leave a client waiting.
             logger.exception("%s could not run a batch of %d", self._name, len(batch))

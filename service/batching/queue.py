@@ -43,6 +43,7 @@ class Entry(Generic[Item, Result]):
         arrived: when it was let in.
         deadline: when its result is of no use any more.
         ready: whether the item may be run; set unless it still has to be prepared.
+        taken: when its batch was about to run; None before.
     """
 
     item: Item
@@ -53,6 +54,7 @@ class Entry(Generic[Item, Result]):
     arrived: float
     deadline: float = math.inf
     ready: asyncio.Event = field(default_factory=_set_event, repr=False)
+    taken: float | None = None
     _deaths: int = 0
 
     def gone(self, now: float) -> bool:

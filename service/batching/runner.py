@@ -12,6 +12,7 @@ from service.rates import ServiceRate
 
 # Whether nobody waits for the result of the item at this index of the batch any more.
 Gone = Callable[[int], bool]
+Run = Callable[[Sequence[Item], Gone], Sequence[Result]]
 
 _MEMORY_TEXTS = ("out of memory", "can't allocate", "cannot allocate")
 
@@ -31,12 +32,14 @@ class Work(Generic[Item, Result]):
         cost: of an item, in the unit of `Limits.max_cost`.
         key: only items of equal key share a batch.
         prepare: an item -> the item made ready. Runs in a thread of its own while another batch is under way.
+        replicas: what else does as `run` does, at the same time, each in a thread of its own.
     """
 
-    run: Callable[[Sequence[Item], Gone], Sequence[Result]]
+    run: Run[Item, Result]
     cost: Callable[[Item], float]
     key: Callable[[Item], Hashable] = _one_key
     prepare: Callable[[Item], Item] | None = None
+    replicas: Sequence[Run[Item, Result]] = ()
 
 
 @dataclass(frozen=True)
@@ -90,20 +93,21 @@ class BatchRunner(Generic[Item, Result]):
     def __init__(
         self,
         worker: Worker,
-        work: Work[Item, Result],
+        run: Run[Item, Result],
         limits: Limits,
         rate: ServiceRate,
         observer: Observer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._worker = worker
-        self._work = work
+        self._run = run
         self._limits = limits
         self._rate = rate
         self._observer = observer
         self._clock = clock
         self._narrowed = limits.max_cost
         self._narrow_until = clock()
+        self.busy = False
 
     @property
     def max_cost(self) -> float:
@@ -111,7 +115,14 @@ class BatchRunner(Generic[Item, Result]):
         return self._narrowed if self._clock() < self._narrow_until else self._limits.max_cost
 
     async def run(self, batch: Sequence[Entry[Item, Result]]) -> None:
-        """Run a batch until each of its entries is resolved or its client gone."""
+        """Run a batch until each of its entries is resolved or its client gone; `busy` meanwhile."""
+        self.busy = True
+        try:
+            await self._run_parts(batch)
+        finally:
+            self.busy = False
+
+    async def _run_parts(self, batch: Sequence[Entry[Item, Result]]) -> None:
         # By cost, so that neighbours in the batch, and the halves it may be split into, are of like length.
         parts = [sorted(batch, key=lambda entry: entry.cost)]
         while parts:
@@ -150,7 +161,7 @@ class BatchRunner(Generic[Item, Result]):
             self._worker.beat()
             return part[index].gone(self._clock())
 
-        results = self._work.run([entry.item for entry in part], gone)
+        results = self._run([entry.item for entry in part], gone)
         if len(results) != len(part):
             raise RuntimeError(f"{len(part)} items gave {len(results)} results")
         return results

@@ -632,3 +632,65 @@ async def test_whatever_happens_every_call_ends_once_and_nothing_runs_twice_afte
         harmless = set(call.kinds) <= {_OK, _HEAVY}
         if harmless and call.leaves_after is None and call.expires_after is None:
             assert isinstance(answer, list | QueueFull)
+
+
+@asynccontextmanager
+async def two_replicas(trouble: Callable[[Sequence[int]], None] = lambda _: None) -> AsyncIterator[tuple[Bench, Model]]:
+    """A bench whose model has a second replica, returned beside it."""
+    clock, counts = Clock(), Counts()
+    first, second = Model(trouble), Model(trouble)
+    work = Work(first.run, lambda _: 1.0, replicas=[second.run])
+    async with Batcher("numbers", work, Limits(100.0, 8, 1000), counts, clock) as batcher:
+        yield Bench(batcher, first, clock, counts), second
+
+
+async def test_replicas_share_what_waits_and_run_it_at_the_same_time() -> None:
+    async with two_replicas() as (bench, second):
+        bench.model.open.clear()
+        second.open.clear()
+        task = bench.start([1, 2, 3, 4, 5])
+        await bench.model.running()
+        await second.running()
+        assert sorted(map(len, (*bench.model.batches, *second.batches))) == [2, 3]
+        bench.model.open.set()
+        second.open.set()
+        assert await task == [2, 4, 6, 8, 10]
+
+
+async def test_a_replica_alone_takes_all_that_waits_while_the_other_is_busy() -> None:
+    async with two_replicas() as (bench, second):
+        held = await bench.hold()
+        assert await bench.start([1, 2, 3]) == [2, 4, 6]
+        assert second.batches == [[1, 2, 3]]
+        bench.model.open.set()
+        assert await held == [0]
+
+
+async def test_a_replica_that_dies_is_replaced_and_its_items_are_run_once_more() -> None:
+    struck = threading.Event()
+
+    def die_once(_: Sequence[int]) -> None:
+        if not struck.is_set():
+            struck.set()
+            raise SystemExit
+
+    async with two_replicas(die_once) as (bench, _):
+        assert await bench.start([1, 2, 3, 4]) == [2, 4, 6, 8]
+        assert bench.counts.restarts == 1
+        assert await bench.start([5, 6, 7]) == [10, 12, 14]
+
+
+async def test_what_waits_is_worked_off_by_all_replicas_together() -> None:
+    async with two_replicas() as (bench, second):
+        bench.batcher.rate.record(10.0, 10.0)
+        bench.model.open.clear()
+        second.open.clear()
+        running = bench.start([0, 1])
+        await bench.model.running()
+        await second.running()
+        waiting = bench.start(list(range(2, 22)))
+        await asyncio.sleep(0)
+        assert bench.batcher.retry_after() == 10
+        bench.model.open.set()
+        second.open.set()
+        await asyncio.gather(running, waiting)

@@ -1,0 +1,120 @@
+"""Serving: throughput, latency and memory of the service and its peers, its bound, and what overload does to it."""
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.report import Report, Row
+from benchmarks.serving.clients import Answers, closed_loop, open_loop
+from benchmarks.serving.plain import save_domain
+from benchmarks.serving.servers import Server, running, the_servers
+from benchmarks.serving.stages import stage_costs
+from benchmarks.vectors import FloatArray
+
+_MOST_WARM_UP = 8
+
+
+@dataclass(frozen=True)
+class ServingSettings:
+    """What is measured.
+
+    Attributes:
+        servers: short names of `benchmarks.serving.servers.the_servers`.
+        clients: of the closed loops.
+        seconds: of each closed loop.
+        rounds: of all servers, one after the other; the middle one of the rates counts.
+        overload: multiples of the service's best rate, sent whatever comes back.
+    """
+
+    servers: tuple[str, ...] = ("drcap", "a", "b", "c")
+    clients: tuple[int, ...] = (1, 4, 16, 64)
+    seconds: float = 60.0
+    rounds: int = 1
+    overload: tuple[float, ...] = (2.0, 4.0)
+
+
+def run(
+    captions: Sequence[str],
+    vectors: FloatArray,
+    recordings: Sequence[bytes],
+    settings: ServingSettings,
+    report: Report,
+    console: Console,
+) -> None:
+    """Measure into the report.
+
+    Args:
+        captions: of the domain.
+        vectors: their embeddings [n, d].
+        recordings: WAV files, sent one after the other again and again.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        domain = Path(folder) / "domain.npz"
+        save_domain(domain, captions, vectors)
+        servers = the_servers(domain)
+        console.print("serving: the stages alone")
+        report.rows += stage_costs(domain, recordings)
+        measured: dict[tuple[str, int], list[Row]] = {}
+        for _ in range(settings.rounds):
+            for name in settings.servers:
+                console.print(f"serving: {servers[name].name}")
+                for clients, row in _closed(servers[name], recordings, settings).items():
+                    measured.setdefault((name, clients), []).append(row)
+        middle = {key: sorted(rows, key=_rate)[len(rows) // 2] for key, rows in measured.items()}
+        report.rows += _compared(middle, servers)
+        if "drcap" in settings.servers and settings.overload:
+            peak = max(_rate(row) for (name, _), row in middle.items() if name == "drcap")
+            console.print("serving: overload")
+            report.rows += _overload(servers["drcap"], recordings, peak, settings)
+
+
+def _closed(server: Server, recordings: Sequence[bytes], settings: ServingSettings) -> dict[int, Row]:
+    rows: dict[int, Row] = {}
+    room = {"DRCAP_ADMISSION__CAPTIONS": str(max(settings.clients)), "DRCAP_TIMEOUTS__CAPTION_SECONDS": "600"}
+    with running(server, room) as up:
+        ask = server.ask(up.url)
+        asyncio.run(closed_loop(ask, recordings[:_MOST_WARM_UP], 2, 8.0))
+        for clients in settings.clients:
+            rows[clients] = asyncio.run(closed_loop(ask, recordings, clients, settings.seconds)).row()
+            rows[clients]["peak_mb"] = up.peak_mb
+    return rows
+
+
+def _compared(rows: dict[tuple[str, int], Row], servers: dict[str, Server]) -> list[Row]:
+    """One row a server and number of clients, with the service's rate and median latency against each."""
+    table: list[Row] = []
+    for (name, clients), row in sorted(rows.items(), key=lambda item: item[0][1]):
+        ours = rows.get(("drcap", clients))
+        against = (
+            {"drcap_times_faster": _rate(ours) / _rate(row), "drcap_latency_share": _ratio(ours["p50_s"], row["p50_s"])}
+            if ours is not None
+            else {}
+        )
+        table.append({"what": servers[name].name, "clients": clients, **row, **against})
+    return table
+
+
+def _overload(server: Server, recordings: Sequence[bytes], peak: float, settings: ServingSettings) -> list[Row]:
+    rows: list[Row] = []
+    with running(server) as up:
+        ask = server.ask(up.url)
+        asyncio.run(closed_loop(ask, recordings, 4, 8.0))
+        for times in settings.overload:
+            answers: Answers = asyncio.run(open_loop(ask, recordings, peak * times, settings.seconds))
+            row = answers.row()
+            goodput = _rate(row) / peak
+            rows.append({"what": f"drcap, {times:g} x its best rate", **row, "share_of_best_rate": goodput})
+    return rows
+
+
+def _rate(row: Row) -> float:
+    rate = row["captions_per_s"]
+    return float(rate) if isinstance(rate, int | float) else 0.0
+
+
+def _ratio(one: object, other: object) -> float | None:
+    return one / other if isinstance(one, float) and isinstance(other, float) else None

@@ -1,20 +1,22 @@
 """The app: middlewares, error handler, routers; its parts live as long as its lifespan."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from service.errors import install_error_handler
 from service.loading import DEFAULT_LOADERS
-from service.middleware import BodyLimit, BodyRule, RequestContext, SafeHeaders
+from service.middleware import BodyLimit, BodyPace, BodyRule, RequestContext, SafeHeaders
 from service.monitoring.metrics import Metrics
 from service.monitoring.ops import serving_ops
+from service.monitoring.tracing import Tracing, open_tracing
 from service.openapi import DESCRIPTION, install_openapi
-from service.routes import captions, docs, domains, health, jobs, page, registration
+from service.problems import install_error_handler
+from service.routes import captions, docs, domains, health, jobs, models, page, registration, transcriptions
 from service.runtime import Loaders, State, running
-from service.security import Guard, check_exposure, load_keyring
-from service.settings import Settings, variable_name
+from service.security import Guard, check_exposure, following, load_keyring
+from service.settings import Settings, TracingSettings, variable_name
 from service.version import drcap_version
 
 
@@ -24,18 +26,27 @@ class GuardedState(State):
     guard: Guard
 
 
-def create_app(settings: Settings, loaders: Loaders = DEFAULT_LOADERS) -> FastAPI:
+def create_app(
+    settings: Settings,
+    loaders: Loaders = DEFAULT_LOADERS,
+    trace: Callable[[TracingSettings], Tracing | None] = open_tracing,
+) -> FastAPI:
     """Build the app; nothing but its keys is loaded before its lifespan starts.
 
-    Raises `SettingsError` for keys that cannot be read, and for an address that needs some.
+    Raises `SettingsError` for keys that cannot be read, for an address that needs some, and for tracing without its
+    packages.
     """
     check_exposure(settings)
-    metrics, guard = Metrics(), Guard(load_keyring(settings.auth))
+    metrics, keyring = Metrics(), load_keyring(settings.auth)
+    guard, tracing = Guard(keyring), trace(settings.tracing)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[GuardedState]:
-        async with running(settings, loaders, metrics) as runtime, serving_ops(runtime):
-            yield {"runtime": runtime, "guard": guard}
+        with following(settings.auth, keyring, guard, metrics):
+            async with running(settings, loaders, metrics) as runtime, serving_ops(runtime):
+                yield {"runtime": runtime, "guard": guard}
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
     app = FastAPI(
         title="drcap",
@@ -47,13 +58,16 @@ def create_app(settings: Settings, loaders: Loaders = DEFAULT_LOADERS) -> FastAP
     )
     rules = (
         BodyRule("/caption", settings.audio.max_bytes, variable_name("audio", "max_bytes")),
+        BodyRule("/v1/audio", settings.audio.max_bytes, variable_name("audio", "max_bytes")),
         BodyRule("/domains", settings.corpus.max_bytes, variable_name("corpus", "max_bytes")),
     )
-    app.add_middleware(BodyLimit, rules=rules)
-    app.add_middleware(RequestContext, metrics=metrics)
+    server = settings.server
+    pace = BodyPace(server.client_seconds, server.upload_rate, variable_name("server", "upload_rate"))
+    app.add_middleware(BodyLimit, rules=rules, pace=pace)
+    app.add_middleware(RequestContext, metrics=metrics, tracing=tracing)
     app.add_middleware(SafeHeaders)
     install_error_handler(app)
-    for routes in (captions, registration, domains, jobs, health, docs, page):
+    for routes in (captions, registration, domains, jobs, transcriptions, models, health, docs, page):
         app.include_router(routes.router)
     if settings.server.ops_port is None:
         app.include_router(health.figures)

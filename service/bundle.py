@@ -1,5 +1,6 @@
 """The contract of what captions: a CLAP, a decoder, and how the two are joined."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from models.clap.base import Clap
@@ -33,6 +34,10 @@ class Bundle(Protocol):
     def clap(self) -> Clap: ...
     @property
     def decoder(self) -> Decoder: ...
+    @property
+    def decoders(self) -> Sequence[Decoder]:
+        """The decoder, once for each batch that may be written at the same time: copies, or the same one again."""
+
     @property
     def projection(self) -> Projection: ...
     @property

@@ -1,18 +1,7 @@
-"""Errors a client sees: one class a kind, one table for the errors of others, one handler.
+"""Errors a client sees: one class a kind, and one table for the errors of others."""
 
-Answers follow RFC 9457: ``application/problem+json`` with a stable ``type``.
-"""
-
-import logging
 from collections.abc import Mapping
-from http import HTTPStatus
-from typing import Any, ClassVar
-
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse
+from typing import ClassVar
 
 from datastores.base import (
     DatastoreError,
@@ -26,11 +15,7 @@ from datastores.corpus.reader import CorpusError
 from service.batching.batcher import BatcherClosed, Expired, QueueFull, WorkerDied
 from service.deadlines import BadTimeout
 
-TYPE_PREFIX = "urn:drcap:problem:"
-MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_SECONDS = "2"
-
-logger = logging.getLogger(__name__)
 
 
 class ServiceError(Exception):
@@ -46,6 +31,8 @@ class ServiceError(Exception):
 
 
 class BadField(ServiceError):
+    """The detail begins with the field, as ``field: what is wrong``, where it is about one."""
+
     status = 400
     slug = "bad-field"
 
@@ -78,6 +65,11 @@ class UnknownDomain(ServiceError):
 class UnknownJob(ServiceError):
     status = 404
     slug = "unknown-job"
+
+
+class UploadTooSlow(ServiceError):
+    status = 408
+    slug = "upload-too-slow"
 
 
 class Busy(ServiceError):
@@ -203,71 +195,5 @@ def as_service_error(error: Exception) -> ServiceError:
     return ServiceError("the service failed at this request; its log says more under the request id")
 
 
-def problem_response(
-    request: Request, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None
-) -> JSONResponse:
-    """A problem document of RFC 9457, with the request id as an extension member; its slug is left for the metrics."""
-    request.scope.setdefault("state", {})["problem"] = slug
-    body = problem_body(status, slug, detail, request.url.path, request_id_of(request))
-    return JSONResponse(body, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
-
-
-def problem_body(status: int, slug: str, detail: str, instance: str, request_id: str) -> dict[str, Any]:
-    """The members of a problem document."""
-    return {
-        "type": TYPE_PREFIX + slug,
-        "title": _title(status),
-        "status": status,
-        "detail": detail,
-        "instance": instance,
-        "request_id": request_id,
-    }
-
-
-def request_id_of(request: Request) -> str:
-    """The id that `service.middleware.RequestContext` gave a request."""
-    return str(request.scope.get("state", {}).get("request_id", ""))
-
-
-def _title(status: int) -> str:
-    return "Client Closed Request" if status == ClientGone.status else HTTPStatus(status).phrase
-
-
-async def answer_error(request: Request, error: Exception) -> JSONResponse:
-    """The one handler of everything that is raised while a request is answered."""
-    if isinstance(error, RequestValidationError):
-        return problem_response(request, 400, BadField.slug, describe_validation(error.errors()))
-    if isinstance(error, HTTPException):
-        slug = _title(error.status_code).lower().replace(" ", "-")
-        detail = _route_detail(request, error)
-        return problem_response(request, error.status_code, slug, detail, error.headers)
-    known = as_service_error(error)
-    if known.status == 500:
-        logger.error("request %s failed", request_id_of(request), exc_info=error)
-    return problem_response(request, known.status, known.slug, known.detail, known.headers)
-
-
-def describe_validation(errors: Any) -> str:
-    """The errors of a pydantic validation as ``field: what is wrong``, one after the other."""
-    parts = []
-    for item in errors:
-        where = [str(part) for part in item["loc"] if part not in ("query", "body", "path", "form")]
-        message = "is not a known field" if item["type"] == "extra_forbidden" else item["msg"]
-        parts.append(f"{'.'.join(where) or 'request'}: {message}")
-    return "; ".join(parts)
-
-
-def _route_detail(request: Request, error: HTTPException) -> str:
-    if error.status_code == 404:
-        return f"there is nothing at {request.url.path}; /docs lists the routes"
-    if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
-        return f"{request.method} is not for {request.url.path}" + (f"; use {allowed}" if allowed else "")
-    return str(error.detail)
-
-
-def install_error_handler(app: FastAPI) -> None:
-    """Let `answer_error` answer everything the app raises."""
-    kinds: list[type[Exception]] = [ServiceError, DatastoreError, CorpusError, QueueFull, *_TRANSLATIONS]
-    for kind in (*kinds, RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, answer_error)
+TRANSLATED: tuple[type[Exception], ...] = (DatastoreError, CorpusError, QueueFull, *_TRANSLATIONS)
+"""What `as_service_error` knows of the errors of others."""

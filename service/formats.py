@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from service.bundle import Bundle
-from service.captioning.captioner import Caption, Segment
+from service.captioning.captioner import Caption
+from service.captioning.segments import Segment
 from service.schemas import (
     CaptionAnswer,
     ProjectionAnswer,
@@ -29,17 +30,14 @@ def render(caption: Caption, duration: float, bundle: Bundle, wanted: ResponseFo
         caption=caption.text,
         domain=caption.version.domain,
         domain_version=caption.version.version,
-        duration=round(duration, 4),
+        duration=round(duration, 3),
         similar_captions=[SimilarCaption(caption=one.caption, score=round(one.score, 4)) for one in caption.similar],
         model=bundle.name,
     )
     if wanted is ResponseFormat.verbose_json:
         answer = VerboseCaptionAnswer(
             **answer.model_dump(),
-            segments=[
-                SegmentAnswer(start=round(one.start, 3), end=round(one.end, 3), caption=one.caption)
-                for one in caption.segments
-            ],
+            segments=[SegmentAnswer.of(one) for one in caption.segments],
             timings={stage: round(seconds, 6) for stage, seconds in caption.seconds.items()},
             tokens=caption.tokens,
             projection=ProjectionAnswer(
@@ -56,21 +54,30 @@ def server_timing(seconds: Mapping[str, float]) -> str:
 
 
 def srt(segments: Iterable[Segment]) -> str:
-    """SubRip subtitles."""
+    """SubRip subtitles. They know no escapes, so what a player would take for markup is written with look-alikes."""
     return "\n".join(
-        f"{number}\n{_clock(one.start, ',')} --> {_clock(one.end, ',')}\n{one.caption}\n"
+        f"{number}\n{_clock(one.start, ',')} --> {_clock(one.end, ',')}\n{_line(one.caption).translate(_LOOK_ALIKES)}\n"
         for number, one in enumerate(segments, start=1)
     )
 
 
 def vtt(segments: Iterable[Segment]) -> str:
-    """WebVTT subtitles; ``&``, ``<`` and ``>`` would be markup there."""
-    cues = [f"{_clock(one.start, '.')} --> {_clock(one.end, '.')}\n{_escaped(one.caption)}\n" for one in segments]
+    """WebVTT subtitles; ``&``, ``<`` and ``>`` would be markup there, and ``-->`` the time of another cue."""
+    cues = [
+        f"{_clock(one.start, '.')} --> {_clock(one.end, '.')}\n{_line(one.caption).translate(_ESCAPES)}\n"
+        for one in segments
+    ]
     return "\n".join(["WEBVTT\n", *cues])
 
 
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_LOOK_ALIKES = str.maketrans({"<": "‹", ">": "›", "{": "｛", "}": "｝", "\\": "＼"})
+_NO_WORDS = "…"
+
+
+def _line(caption: str) -> str:
+    """A caption as one line with something in it: an empty line ends a cue, and a cue of nothing is an error."""
+    return " ".join(caption.split()) or _NO_WORDS
 
 
 def _clock(seconds: float, separator: str) -> str:

@@ -1,24 +1,29 @@
 """What every request passes, as pure ASGI: its id, its account in log and metrics, its safety in a browser, and the
-limit on its body."""
+limits on its body."""
 
+import asyncio
 import logging
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bound_contextvars, clear_contextvars
 
-from service.errors import TooLarge, answer_error
+from service.errors import TooLarge, UploadTooSlow
 from service.formats import server_timing
 from service.monitoring.metrics import Metrics
+from service.monitoring.tracing import Span, Tracing, current
+from service.problems import answer_error
 
 REQUEST_ID = "X-Request-ID"
 _USABLE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SAFE_HEADERS = {
     # Answers are data: nothing in them is to be run, framed or kept by a proxy.
@@ -39,9 +44,10 @@ class RequestContext:
     the one line that is logged of it at the end.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing | None = None) -> None:
         self._app = app
         self._metrics = metrics
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,7 +58,9 @@ class RequestContext:
             request_id = uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         account = _Account(scope, receive, send, time.monotonic())
-        with bound_contextvars(request_id=request_id):
+        # On a connection that is kept, a request may begin in the context of the one before.
+        clear_contextvars()
+        with self._traced(account), bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, account.receive, account.send)
             except Exception as error:
@@ -63,13 +71,29 @@ class RequestContext:
             finally:
                 self._settle(account)
 
+    @contextmanager
+    def _traced(self, account: "_Account") -> Iterator[None]:
+        """The span of a request, with its trace in every line logged meanwhile; probes have none."""
+        if self._tracing is None or account.scope["path"] in _PROBES:
+            yield
+            return
+        with self._tracing.request(Headers(scope=account.scope)) as span:
+            account.span = span
+            with current(span), bound_contextvars(trace_id=span.trace_id):
+                yield
+
     def _settle(self, account: "_Account") -> None:
         state, status = account.scope["state"], account.status or 500
         method = account.scope["method"] if account.scope["method"] in _METHODS else "other"
         route = getattr(account.scope.get("route"), "path", "unmatched")
         self._metrics.count_request(method, route, status)
-        if "problem" in state and route not in ("/livez", "/readyz"):
+        if "problem" in state and route not in _PROBES:
             self._metrics.count_problem(status, state["problem"])
+        if account.span is not None:
+            account.span.answered(method, route, status)
+            for what in ("request_id", "key", "problem"):
+                if what in state:
+                    account.span.note(what, state[what])
         logger.info(
             "request",
             extra={
@@ -95,6 +119,7 @@ class _Account:
     status: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    span: Span | None = None
 
     async def receive(self) -> Message:
         message = await self.receiver()
@@ -138,34 +163,68 @@ class BodyRule:
     setting: str
 
 
-class BodyLimit:
-    """Refuses a body over its limit: by its stated length before it is read, else as its bytes arrive."""
+@dataclass(frozen=True)
+class BodyPace:
+    """A body may be waited for `seconds`, and a second more for each `rate` bytes of it, which `setting` says."""
 
-    def __init__(self, app: ASGIApp, rules: Sequence[BodyRule]) -> None:
+    seconds: float
+    rate: int
+    setting: str
+
+
+class BodyLimit:
+    """Refuses a body over its limit, by its stated length before it is read, else as its bytes arrive; and one that
+    arrives so slowly that it would hold what the request was given for its own sake."""
+
+    def __init__(self, app: ASGIApp, rules: Sequence[BodyRule], pace: BodyPace) -> None:
         self._app = app
         self._rules = rules
+        self._pace = pace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         rule = next((r for r in self._rules if scope.get("path", "").startswith(r.prefix)), None)
         if scope["type"] != "http" or rule is None:
             await self._app(scope, receive, send)
             return
-        arrived = 0
-
-        async def receive_counted() -> Message:
-            nonlocal arrived
-            message = await receive()
-            arrived += len(message.get("body", b""))
-            if arrived > rule.max_bytes:
-                raise _too_large(rule, "more")
-            return message
-
         stated = Headers(scope=scope).get("content-length", "")
         if stated.isascii() and stated.isdigit() and int(stated) > rule.max_bytes:
             answer = await answer_error(Request(scope), _too_large(rule, stated))
             await answer(scope, receive, send)
             return
-        await self._app(scope, receive_counted, send)
+        await self._app(scope, _Body(receive, rule, self._pace).receive, send)
+
+
+class _Body:
+    """A body as it arrives."""
+
+    def __init__(self, receiver: Receive, rule: BodyRule, pace: BodyPace) -> None:
+        self._receiver = receiver
+        self._rule = rule
+        self._pace = pace
+        self._arrived = 0
+        self._waited = 0.0
+        self._whole = False
+
+    async def receive(self) -> Message:
+        """Raises `TooLarge` and `UploadTooSlow`."""
+        if self._whole:  # what comes now is that the client leaves
+            return await self._receiver()
+        # Counted is the time that is spent waiting for the client, not what the service does in between.
+        began = time.monotonic()
+        left = self._pace.seconds + self._arrived / self._pace.rate - self._waited
+        try:
+            async with asyncio.timeout(left) as waiting:
+                message = await self._receiver()
+        except TimeoutError:
+            if not waiting.expired():
+                raise
+            raise _too_slow(self._pace, self._arrived) from None
+        self._waited += time.monotonic() - began
+        self._arrived += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        if self._arrived > self._rule.max_bytes:
+            raise _too_large(self._rule, "more")
+        return message
 
 
 def _too_large(rule: BodyRule, stated: str) -> TooLarge:
@@ -174,5 +233,13 @@ def _too_large(rule: BodyRule, stated: str) -> TooLarge:
         f"the body has {stated} bytes than the {rule.max_bytes} allowed ({rule.setting})"
         if stated == "more"
         else f"the body has {stated} bytes; {rule.max_bytes} are allowed ({rule.setting})",
+        {"Connection": "close"},
+    )
+
+
+def _too_slow(pace: BodyPace, arrived: int) -> UploadTooSlow:
+    return UploadTooSlow(
+        f"only {arrived} bytes of the body have come; after {pace.seconds:g} s at least {pace.rate} bytes a second"
+        f" are needed ({pace.setting})",
         {"Connection": "close"},
     )

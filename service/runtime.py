@@ -15,11 +15,12 @@ from service.bundle import Bundle
 from service.captioning.captioner import Captioner
 from service.captioning.models import WorkingModels
 from service.deadlines import Deadline
-from service.errors import TYPE_PREFIX, DatastoreDown, DeadlinePassed, NotReady, Overloaded
+from service.errors import DatastoreDown, DeadlinePassed, NotReady, Overloaded
 from service.jobs.jobs import Jobs
 from service.jobs.records import JobRecord
 from service.jobs.work import carry_out
 from service.monitoring.metrics import Metrics
+from service.problems import TYPE_PREFIX
 from service.rates import ServiceRate
 from service.settings import Settings, variable_name
 from service.version import drcap_version
@@ -117,7 +118,7 @@ class Runtime:
         models = WorkingModels(bundle, self.settings.batching, self.settings.admission.captions, self.metrics.queue)
         self._models = models
         await models.start()
-        captioner = Captioner(bundle, store, models)
+        captioner = Captioner(bundle, store, models, self.settings.segments, self.settings.batching)
         self._jobs = await self._part("jobs folder", self._open_jobs(captioner))
         if self._jobs is not None:
             self._parts = Parts(store, captioner, self._jobs)

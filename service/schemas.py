@@ -11,6 +11,8 @@ from datastores.base import DomainVersion
 from datastores.corpus.reader import OnError
 from service.bundle import Bundle
 from service.captioning.captioner import CaptionOptions
+from service.captioning.progress import Progress, Stage
+from service.captioning.segments import Segment
 
 EXAMPLE_CAPTION = "A dog barks while rain falls."
 EXAMPLE_VERSION = "20260714T091502-5b1f"
@@ -52,6 +54,9 @@ class CaptionFields(BaseModel):
     )
     max_new_tokens: int | None = Field(None, ge=1, le=256, description="bound on the caption's tokens")
     seed: int | None = Field(None, ge=0, le=2**32 - 1, description="of the sampling")
+    stream: bool = Field(
+        False, description="answer with events while it goes on, as with the header Accept: text/event-stream"
+    )
 
     def options(self, bundle: Bundle) -> CaptionOptions:
         """These fields over the bundle's defaults. Raises `ValueError` for fields that exclude each other."""
@@ -106,6 +111,11 @@ class SegmentAnswer(BaseModel):
     end: float = Field(description="in seconds", examples=[2.3])
     caption: str = Field(examples=["Rain falls."])
 
+    @classmethod
+    def of(cls, segment: Segment) -> Self:
+        """A segment to the millisecond."""
+        return cls(start=round(segment.start, 3), end=round(segment.end, 3), caption=segment.caption)
+
 
 class ProjectionAnswer(BaseModel):
     """How the audio vector was pulled onto the text side."""
@@ -123,6 +133,23 @@ class VerboseCaptionAnswer(CaptionAnswer):
     )
     tokens: int = Field(description="tokens written, those of the segments included", examples=[14])
     projection: ProjectionAnswer
+
+
+class ProgressAnswer(BaseModel):
+    """The data of the event `progress` of a stream."""
+
+    stage: Stage
+    percent: float = Field(description="of the whole work; it never falls", examples=[42.5])
+    segments: list[SegmentAnswer] = Field(description="finished since the event before, in order")
+
+    @classmethod
+    def of(cls, progress: Progress) -> Self:
+        """A report as clients see it."""
+        return cls(
+            stage=progress.stage,
+            percent=round(100 * progress.done, 1),
+            segments=[SegmentAnswer.of(one) for one in progress.segments],
+        )
 
 
 class DomainAnswer(BaseModel):

@@ -34,6 +34,15 @@ class ServerSettings(_Concern):
         None, ge=1, le=65535, description="port of its own for /metrics, which the main one then lacks, and for probes"
     )
     drain_seconds: int = Field(30, ge=1, description="for what was let in, once the service is told to stop")
+    connections: int = Field(
+        500, ge=1, description="connections of clients open at a time; idle ones give way to new ones"
+    )
+    client_seconds: float = Field(
+        15.0, gt=0, description="for a client to send the headers of a request, and to take more of an answer"
+    )
+    upload_rate: int = Field(
+        500, ge=1, description="bytes a second that a body must bring, beyond its first client_seconds"
+    )
 
 
 class AuthSettings(_Concern):
@@ -57,6 +66,16 @@ class LogSettings(_Concern):
     format: Literal["text", "json"] = Field("text", description="text for people or json, one object a line")
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error: the least that is written"
+    )
+
+
+class TracingSettings(_Concern):
+    """Where traces go. The SDK's own ``OTEL_`` variables say the rest."""
+
+    endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]",
+        description="collector of traces (OTLP over HTTP), as http://host:4318",
     )
 
 
@@ -145,18 +164,55 @@ class JobsSettings(_Concern):
     kept_days: float = Field(7.0, gt=0, description="days a finished job is remembered")
 
 
+class ClapSettings(_Concern):
+    """How the CLAP is run, where that is not as DRCAP_DEVICE says."""
+
+    device: str | None = Field(None, min_length=1, description="device of the CLAP; by default DRCAP_DEVICE")
+
+
+class LlmSettings(_Concern):
+    """How the LLM is run, where that is not as DRCAP_DEVICE and the bundle say."""
+
+    device: str | None = Field(
+        None, min_length=1, description="device of the LLM, or GPUs with commas between for a copy on each"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = Field(
+        None, description="auto, float32, bfloat16 or float16; by default what the bundle says"
+    )
+    quantisation: Literal["none", "int8", "int4", "fp8"] | None = Field(
+        None, description="none, int8, int4 or fp8; by default what the bundle says, on a GPU none"
+    )
+
+
 class BatchingSettings(_Concern):
     """How much runs through a model at a time when many requests wait."""
 
     audio_seconds: float = Field(20.0, gt=0, description="seconds of audio the CLAP hears in one batch")
     prompts: int = Field(8, ge=1, description="captions the LLM writes in one batch; a GPU takes more")
     tokens: float = Field(2_500.0, gt=0, description="tokens of one batch of the LLM, read and expected")
+    writers: int | None = Field(
+        None, ge=1, description="batches the LLM writes at a time on a CPU; by default 2, or one for every 4 cores"
+    )
+
+
+class SegmentsSettings(_Concern):
+    """How a recording is divided where its answer has times."""
+
+    window_seconds: float = Field(
+        5.0, ge=1.0, description="of a recording that are compared with the next; at most what the CLAP hears at once"
+    )
+    similarity: float = Field(
+        0.7, ge=-1, le=1, description="cosine from which what follows each other is one segment with one caption"
+    )
 
 
 class TimeoutSettings(_Concern):
     """How long a request may take, upload included; then it is answered with 504."""
 
     caption_seconds: float = Field(120.0, gt=0, description="for POST /caption")
+    audio_minute_seconds: float = Field(
+        30.0, ge=0, description="more for POST /caption, for each minute of the recording"
+    )
     registration_seconds: float = Field(
         3_600.0, gt=0, description="for the upload of a corpus, and with wait=true until it serves"
     )
@@ -170,18 +226,22 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=LEVEL, extra="forbid", frozen=True)
 
     bundle: str = Field("embedded", min_length=1, description="folder or name of the bundle that captions")
-    device: str = Field("auto", min_length=1, description="auto, cpu, cuda, cuda:0, ...")
+    device: str = Field("auto", min_length=1, description="auto, cpu, cuda, cuda:0, or cuda:0,cuda:1 and so on")
     cache: Path | None = Field(None, description="folder for converted weights; by default ~/.cache/drcap")
     key: SecretStr | None = Field(None, description="key that the drcap command itself presents to a service")
     server: ServerSettings = ServerSettings()
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
     datastore: DatastoreSettings = DatastoreSettings()
     audio: AudioSettings = AudioSettings()
     corpus: CorpusSettings = CorpusSettings()
     admission: AdmissionSettings = AdmissionSettings()
     jobs: JobsSettings = JobsSettings()
+    clap: ClapSettings = ClapSettings()
+    llm: LlmSettings = LlmSettings()
     batching: BatchingSettings = BatchingSettings()
+    segments: SegmentsSettings = SegmentsSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
 
 
@@ -220,10 +280,13 @@ def _paths(model: type[BaseModel], prefix: tuple[str, ...]) -> Iterator[tuple[st
             yield (*prefix, name)
 
 
-def _refuse_unknown(environment: Mapping[str, str]) -> None:
+def unknown_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Each name that starts with ``DRCAP_`` and is no setting -> the nearest that is one."""
     known = known_variables()
-    for name in sorted(environment):
-        if not name.upper().startswith(PREFIX) or name.upper() in known:
-            continue
-        nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)
-        raise SettingsError(f"{name} is no setting of drcap; the nearest one is {nearest[0]}")
+    odd = (name for name in sorted(environment) if name.upper().startswith(PREFIX) and name.upper() not in known)
+    return {name: difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0] for name in odd}
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    for name, nearest in unknown_variables(environment).items():
+        raise SettingsError(f"{name} is no setting of drcap; the nearest one is {nearest}")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from service.audio import mpeg
 from service.audio.containers import ACCEPTED, BrokenContainer, Container, UnknownContainer, inspect
+from service.audio.windows import Window, cut
 from service.errors import EmptyAudio, NotAudio, TooLarge, UnreadableAudio
 from service.settings import AudioSettings, variable_name
 
@@ -37,14 +38,13 @@ class Recording:
     sample_rate: int
     duration: float
 
-    def windows(self, window_seconds: float) -> list[FloatArray]:
-        """Cut into the fewest equal windows of at most `window_seconds` that together cover everything.
+    def windows(self, seconds: float) -> list[FloatArray]:
+        """Cut into the fewest equal windows of at most so many seconds that together cover everything."""
+        return [one.samples for one in self.cut(seconds)]
 
-        Equal windows, since a sliver left over at the end would weigh as much as a whole window.
-        """
-        longest = max(1, int(window_seconds * self.sample_rate))
-        count = max(1, math.ceil(len(self.samples) / longest))
-        return [np.ascontiguousarray(part) for part in np.array_split(self.samples, count)]
+    def cut(self, seconds: float, hearings: int = 1) -> list[Window]:
+        """Cut into windows that know their time, and may overlap: see `service.audio.windows.cut`."""
+        return cut(self.samples, self.duration, max(1, int(seconds * self.sample_rate)), hearings)
 
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]

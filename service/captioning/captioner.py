@@ -1,8 +1,6 @@
 """The caption pipeline: recordings in, captions out. It knows nothing of HTTP."""
 
-import asyncio
 import math
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,24 +8,24 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from datastores.base import DomainStore, DomainVersion, FingerprintMismatch, Neighbour, Statistics
+from datastores.base import DomainStore, DomainVersion, FingerprintMismatch, Neighbour
 from datastores.registration import Account, Registered, extend, register
-from models.conditioning import Conditioning
-from models.decoder import Generated, GenerationOptions
-from models.directions import mean_direction
-from models.prompt import Prompt
-from models.reranking import Reranker, candidates
+from models.decoder import GenerationOptions
 from service.audio.decoding import Recording
 from service.batching.batcher import Priority
 from service.bundle import Bundle
+from service.captioning.hearing import Heard, Part, hear, plan
 from service.captioning.models import WorkingModels
+from service.captioning.progress import Report, Tally, unreported
+from service.captioning.segments import Segment, Timeline
 from service.captioning.stopwatch import Stopwatch
+from service.captioning.writing import Writer, Written
+from service.settings import BatchingSettings, SegmentsSettings
 
 FloatArray = NDArray[np.float32]
 
 # Of a corpus, in the queue at a time: what is asked meanwhile waits for no more than the rest of it.
 _CAPTIONS_AT_ONCE = 64
-_CACHED_STATISTICS = 8
 
 
 @dataclass(frozen=True)
@@ -37,21 +35,12 @@ class CaptionOptions:
     Attributes:
         similar_captions: how many similar captions enter the prompt and the answer; 0 for none.
         generation: how the text is written.
-        by_window: also caption each window by itself.
+        by_window: also caption each part that sounds different, found window by window.
     """
 
     similar_captions: int
     generation: GenerationOptions
     by_window: bool = False
-
-
-@dataclass(frozen=True)
-class Segment:
-    """The caption of one window, from `start` to `end` seconds."""
-
-    start: float
-    end: float
-    caption: str
 
 
 @dataclass(frozen=True)
@@ -69,13 +58,20 @@ class Caption:
 class Captioner:
     """Captions recordings in the words of a domain, beside whatever else the models are asked."""
 
-    def __init__(self, bundle: Bundle, store: DomainStore, models: WorkingModels) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        store: DomainStore,
+        models: WorkingModels,
+        segments: SegmentsSettings | None = None,
+        batching: BatchingSettings | None = None,
+    ) -> None:
         self.bundle = bundle
         self.models = models
         self._store = store
-        self._conditioning = Conditioning(bundle.projection, bundle.retrieval.neighbours)
-        self._reranker = Reranker()
-        self._statistics: OrderedDict[DomainVersion, Statistics] = OrderedDict()
+        self._writer = Writer(bundle, store, models)
+        self._segments = segments or SegmentsSettings()
+        self._captions_at_once = (batching or BatchingSettings()).prompts * len(bundle.decoders)
 
     async def resolve(self, domain: str) -> DomainVersion:
         """The version of a domain that a request is to use throughout.
@@ -100,11 +96,9 @@ class Captioner:
         options: CaptionOptions,
         watch: Stopwatch,
         deadline: float = math.inf,
+        report: Report = unreported,
     ) -> Caption:
-        """Caption one recording with one version of a domain.
-
-        The clip's vector is the renormalised mean of its windows' vectors. One query brings the neighbours
-        that are both the support of the projection and the similar captions; it asks with the raw vector.
+        """Caption one recording with one version of a domain, and each part of it that sounds different.
 
         Args:
             recording: what is heard.
@@ -112,33 +106,44 @@ class Captioner:
             options: how it is captioned.
             watch: notes what each stage takes.
             deadline: of the monotonic clock; no model begins with it afterwards.
+            report: is told how far it is.
 
         Raises:
             DatastoreError: the domain does not answer.
             Expired, QueueFull, BatcherClosed, WorkerDied: see `service.batching.batcher.Batcher.run`.
         """
-        windows = recording.windows(self.bundle.clap.window_seconds)
+        moment_seconds = self._segments.window_seconds if options.by_window else math.inf
+        planned = plan(recording, self.bundle.clap.window_seconds, moment_seconds)
+        tally = Tally(report, len(planned.windows), 1 + len(planned.windows[planned.moments]))
         with watch.stage("embed_audio"):
-            heard = await self.models.embed_audio(windows, deadline)
-        clip = mean_direction(heard)
-        split = options.by_window and len(windows) > 1
-        queries = np.concatenate([clip[None], heard]) if split else clip[None]
-        limit = max(self.bundle.retrieval.neighbours, options.similar_captions, 1)
-        with watch.stage("search"):
-            found = await self._store.search(version, queries, limit)
-            statistics = await self._statistics_of(version)
-        with watch.stage("projection"):
-            prompts = await asyncio.to_thread(self._prompts, queries, found, statistics, options.similar_captions)
-        with watch.stage("generate"):
-            written = await self.models.write(prompts, options.generation, deadline)
-        with watch.stage("rerank"):
-            written = await self._reranked(queries, found, written, deadline)
+            heard = await hear(planned, self.models, self._segments.similarity, deadline, tally.heard)
+        asked = _asked(heard, options.by_window)
+        tally.expect(len(asked))
+        timeline, tokens, first = Timeline(), 0, Written("", 0, ())
+        # A piece at a time, whose neighbours and their vectors are forgotten with it.
+        for start in range(0, len(asked), self._captions_at_once):
+            piece = asked[start : start + self._captions_at_once]
+            queries = np.stack([vector for vector, _ in piece])
+            written = await self._writer.write(
+                queries, version, options.similar_captions, options.generation, watch, deadline
+            )
+            segments = [
+                Segment(part.start, part.end, one.text)
+                for (_, part), one in zip(piece, written, strict=True)
+                if part is not None
+            ]
+            if start == 0:
+                first = written[0]
+            tokens += sum(one.tokens for one in written)
+            finished = timeline.add(segments)
+            last = start + len(piece) == len(asked)
+            tally.wrote(len(written), (*finished, *timeline.rest) if last else finished)
         return Caption(
-            text=written[0].text,
+            text=first.text,
             version=version,
-            similar=tuple(found[0][: options.similar_captions]),
-            segments=_segments(windows, recording, written) if options.by_window else (),
-            tokens=sum(one.tokens for one in written),
+            similar=first.similar,
+            segments=timeline.segments,
+            tokens=tokens,
             seconds=watch.seconds,
         )
 
@@ -181,42 +186,13 @@ class Captioner:
             account=account,
         )
 
-    def _prompts(
-        self, queries: FloatArray, found: Sequence[Sequence[Neighbour]], statistics: Statistics, similar: int
-    ) -> list[Prompt]:
-        return [
-            self._conditioning.prompt(query, near, statistics, similar)
-            for query, near in zip(queries, found, strict=True)
-        ]
 
-    async def _reranked(
-        self,
-        queries: FloatArray,
-        near: Sequence[Sequence[Neighbour]],
-        written: Sequence[Generated],
-        deadline: float,
-    ) -> list[Generated]:
-        """Of the captions a beam search ended with, the best."""
-        texts = candidates(written)
-        if not texts:
-            return list(written)
-        vectors = await self.models.embed_text(texts, deadline)
-        return await asyncio.to_thread(self._reranker.choose, queries, near, written, vectors)
-
-    async def _statistics_of(self, version: DomainVersion) -> Statistics:
-        statistics = self._statistics.pop(version, None)
-        if statistics is None:
-            statistics = await self._store.statistics(version)
-        self._statistics[version] = statistics
-        while len(self._statistics) > _CACHED_STATISTICS:
-            self._statistics.popitem(last=False)
-        return statistics
-
-
-def _segments(windows: Sequence[FloatArray], recording: Recording, written: Sequence[Generated]) -> tuple[Segment, ...]:
-    texts = written[1:] if len(windows) > 1 else written
-    ends = np.cumsum([len(window) for window in windows]) / max(1, len(recording.samples)) * recording.duration
-    starts = [0.0, *ends[:-1]]
-    return tuple(
-        Segment(float(start), float(end), one.text) for start, end, one in zip(starts, ends, texts, strict=True)
-    )
+def _asked(heard: Heard, by_window: bool) -> list[tuple[FloatArray, Part | None]]:
+    """The vectors to be captioned, the clip's first, each with the part it stands for. What sounds the same throughout
+    has the clip's caption.
+    """
+    if not by_window:
+        return [(heard.clip, None)]
+    if len(heard.parts) == 1:
+        return [(heard.clip, heard.parts[0])]
+    return [(heard.clip, None), *((part.vector, part) for part in heard.parts)]

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class WorkingModels:
             calls: requests that are let in at the same time; the queues have room for all of them.
             observer: of the queue of this name, `CLAP` or `LLM`.
         """
-        self._prompts_at_once = limits.prompts
+        self._prompts_at_once = limits.prompts * len(bundle.decoders)
         self._clap: Batcher[FloatArray | str, FloatArray] = Batcher(
             CLAP,
             _clap_work(bundle.clap),
@@ -63,8 +64,8 @@ class WorkingModels:
         )
         self._llm: Batcher[_Task, Generated] = Batcher(
             LLM,
-            _writing_work(bundle.decoder),
-            Limits(limits.tokens, limits.prompts, calls * limits.prompts),
+            _writing_work(bundle.decoders),
+            Limits(limits.tokens, limits.prompts, calls * self._prompts_at_once),
             observer(LLM),
         )
 
@@ -130,12 +131,13 @@ def _clap_work(clap: Clap) -> Work[FloatArray | str, FloatArray]:
     return Work(run, seconds, key=kind)
 
 
-def _writing_work(decoder: Decoder) -> Work[_Task, Generated]:
-    def run(batch: Sequence[_Task], gone: Gone) -> list[Generated]:
+def _writing_work(decoders: Sequence[Decoder]) -> Work[_Task, Generated]:
+    def run(decoder: Decoder, batch: Sequence[_Task], gone: Gone) -> list[Generated]:
         return decoder.generate([one.prompt for one in batch], batch[0].options, gone)
 
     def tokens(task: _Task) -> float:
         captions = sum(map(len, task.prompt.similar_captions)) / _CHARACTERS_A_TOKEN
         return _TEMPLATE_TOKENS + captions + task.options.num_beams * min(task.options.max_new_tokens, _EXPECTED_TOKENS)
 
-    return Work(run, tokens, key=lambda task: task.options)
+    first, *more = (partial(run, decoder) for decoder in decoders)
+    return Work(first, tokens, key=lambda task: task.options, replicas=more)

@@ -12,6 +12,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 
 from service.errors import BadField, ClientGone, JobsFolderFailed
+from service.monitoring.tracing import span
 from service.settings import variable_name
 from service.uploads import FIELD, check_coding, media_type_of
 
@@ -40,13 +41,14 @@ async def spool(request: Request, path: Path) -> Spooled:
     try:
         media_type = media_type_of(request.headers.get("content-type", ""))
         check_coding(request.headers.get("content-encoding", ""), media_type)
-        if media_type != "multipart/form-data":
-            return Spooled(media_type, "", await _write(path, request.stream()))
-        async with request.form(max_files=1, max_fields=1) as form:
-            file = _only_file(form.multi_items())
-            return Spooled(
-                media_type_of(file.content_type or ""), file.filename or "", await _write(path, _parts(file))
-            )
+        with span("upload"):
+            if media_type != "multipart/form-data":
+                return Spooled(media_type, "", await _write(path, request.stream()))
+            async with request.form(max_files=1, max_fields=1) as form:
+                file = _only_file(form.multi_items())
+                return Spooled(
+                    media_type_of(file.content_type or ""), file.filename or "", await _write(path, _parts(file))
+                )
     except ClientDisconnect as error:
         raise ClientGone("the client left in the middle of the upload") from error
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from datastores.corpus.reader import Corpus, CorpusLimits, read_corpus
 from datastores.registration import Account
 from service.captioning.captioner import Captioner
-from service.errors import as_service_error, problem_body
+from service.errors import as_service_error
 from service.jobs.records import JobKind, JobProgress, JobRecord
+from service.monitoring.tracing import note, span
+from service.problems import problem_body
 from service.schemas import DomainAnswer, Problem, RegistrationAnswer
 from service.settings import CorpusSettings
 
@@ -101,10 +103,15 @@ async def carry_out(
     """
     corpus = await asyncio.to_thread(open_corpus, path, record, limits)
     tracker.follow(corpus)
-    if record.kind is JobKind.append:
-        made = await captioner.extend(record.domain, tracker, limits.max_captions, tracker.account)
-    else:
-        made = await captioner.register(record.domain, tracker, tracker.account)
+    # It outlives the request it began with, and stays in its trace.
+    with span("registration"):
+        note("domain", record.domain)
+        if record.kind is JobKind.append:
+            made = await captioner.extend(record.domain, tracker, limits.max_captions, tracker.account)
+        else:
+            made = await captioner.register(record.domain, tracker, tracker.account)
+        note("captions", made.version.captions)
+        note("embedded", made.embedded)
     counts = corpus.counts
     return RegistrationAnswer(
         **DomainAnswer.of(made.version, captioner.bundle).model_dump(),

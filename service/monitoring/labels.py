@@ -13,6 +13,7 @@ JOB_STATES = ("queued", "running", *OUTCOMES)
 BY_STATUS: Mapping[int, str] = {
     401: "key",
     403: "key",
+    408: "slow",
     413: "too-large",
     429: "rate",
     499: "client-gone",

@@ -27,6 +27,8 @@ def set_up_logs(settings: LogSettings) -> None:
         logger.handlers.clear()
         logger.propagate = name != "uvicorn.access"
     logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)
+    # `service.monitoring.otel` says the same once, where the SDK says it at every try.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
 
 
 def log_formatter(settings: LogSettings) -> logging.Formatter:

@@ -73,6 +73,7 @@ class Metrics:
 
         self._ready = self._gauge("ready", "1 if captions could be made when that was last checked.")
         self._model = self._gauge("model_info", "Always 1; the labels say what captions are made with.", *labels.MODEL)
+        self._keys_stale = self._gauge("keys_stale", "1 while the file of keys has changed and cannot be read.")
         self._touch()
 
     def count_request(self, method: str, route: str, status: int) -> None:
@@ -128,6 +129,10 @@ class Metrics:
     def set_ready(self, ready: bool) -> None:
         """Whether captions can be made."""
         self._ready.set(ready)
+
+    def set_keys_stale(self, stale: bool) -> None:
+        """Whether the file of keys has changed to what cannot be read, so that the keys before still count."""
+        self._keys_stale.set(stale)
 
     def set_model(self, *, bundle: str, clap: str, llm: str, device: str, version: str) -> None:
         """What captions are made with: names of bundle and LLM, the CLAP's fingerprint, the version of drcap."""

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from service.errors import install_error_handler
+from service.connections import server_config
 from service.middleware import RequestContext, SafeHeaders
+from service.problems import install_error_handler
 from service.routes import health
 from service.runtime import Runtime, State
 from service.settings import SettingsError, variable_name
@@ -48,8 +49,8 @@ async def serving_ops(runtime: Runtime) -> AsyncIterator[None]:
         yield
         return
     listener = _listen(server.ops_host or server.host, server.ops_port)
-    config = uvicorn.Config(
-        create_ops_app(runtime), log_config=None, access_log=False, timeout_graceful_shutdown=_CLOSING_SECONDS
+    config = server_config(
+        create_ops_app(runtime), server, log_config=None, access_log=False, timeout_graceful_shutdown=_CLOSING_SECONDS
     )
     ops = _Server(config)
     logger.info("operations at http://%s:%d", *listener.getsockname()[:2])

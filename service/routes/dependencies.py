@@ -9,8 +9,9 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from starlette.requests import Request
 
 from service.deadlines import HEADER, Deadline, deadline_of
-from service.errors import MEDIA_TYPE, ClientGone
+from service.errors import ClientGone
 from service.keys import Scope
+from service.problems import MEDIA_TYPE
 from service.runtime import Runtime
 from service.schemas import Problem
 from service.security import Caller, Guard
@@ -23,6 +24,7 @@ _MEANINGS = {
     401: "There is no key, or it is none of this service.",
     403: "The key lacks the scope, or is not for the domain.",
     404: "There is no such domain or job.",
+    408: "The body arrives too slowly; the detail names the setting.",
     409: "The domain is busy or was embedded by another CLAP, or the job is over.",
     413: "The body or the recording is over a limit; the detail names its setting.",
     415: "The body is not of a kind that can be read.",

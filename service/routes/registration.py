@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from datastores.base import DomainNotFound, DomainStore
-from service.errors import request_id_of
 from service.jobs.records import JobAnswer, JobKind, JobProgress, JobRecord
 from service.jobs.spool import spool
 from service.jobs.work import open_corpus
+from service.problems import request_id_of
 from service.routes.dependencies import GUARDED, changing, deadline, get_runtime, problems, while_connected
 from service.runtime import Runtime, within
 from service.schemas import CorpusBody, DomainName, RegistrationAnswer, RegistrationQuery
@@ -57,7 +57,7 @@ _NEW: dict[int | str, dict[str, Any]] = {
     summary="Register a domain, or replace it",
     openapi_extra=_BODY,
     response_class=Response,
-    responses=_DONE | _NEW | problems(400, 409, 413, 415, 503, 504),
+    responses=_DONE | _NEW | problems(400, 408, 409, 413, 415, 503, 504),
 )
 async def put_domain(name: DomainName, request: Request, asked: Asked, runtime: AppRuntime) -> Response:
     """Send the whole corpus, as the body or as the multipart field `file`: JSON, NDJSON, CSV, plain text with one
@@ -74,7 +74,7 @@ async def put_domain(name: DomainName, request: Request, asked: Asked, runtime: 
     summary="Add captions to a domain",
     openapi_extra=_BODY,
     response_class=Response,
-    responses=_DONE | problems(400, 404, 409, 413, 415, 503, 504),
+    responses=_DONE | problems(400, 404, 408, 409, 413, 415, 503, 504),
 )
 async def add_captions(name: DomainName, request: Request, asked: Asked, runtime: AppRuntime) -> Response:
     """Send captions as for `PUT /domains/{name}`. The next version has them behind those of the domain; captions

@@ -1,5 +1,6 @@
 import asyncio
 import io
+import re
 import threading
 import wave
 from collections.abc import AsyncIterator, Sequence
@@ -13,7 +14,7 @@ from service.settings import AdmissionSettings, AudioSettings, Settings, Timeout
 from tests.api.conftest import serving
 from tests.fakes import FakeBundle, FakeClap
 from tests.memory_store import MemoryStore
-from tests.recordings import encode, tone, wav
+from tests.recordings import encode, tone, tones, wav
 
 FORM = {"domain": "city"}
 
@@ -66,23 +67,28 @@ async def test_the_recording_may_be_the_body_and_the_options_the_query(client: h
 
 
 async def test_a_verbose_answer_tells_how_the_caption_was_made(client: httpx.AsyncClient) -> None:
-    answer = await post(client, wav(5.0), response_format="verbose_json")
+    answer = await post(client, encode(tones(4.001, 400, 900)), response_format="verbose_json")
     body = answer.json()
-    assert [(s["start"], s["end"]) for s in body["segments"]] == [(0.0, 1.667), (1.667, 3.333), (3.333, 5.0)]
-    assert {s["caption"] for s in body["segments"]} == {"Heard: tone 4"}
+    first, second = body["segments"]
+    assert (first["caption"], second["caption"]) == ("Heard: tone 4", "Heard: tone 9 in the city")
+    assert (first["start"], first["end"], second["end"]) == (0.0, second["start"], body["duration"])
+    assert first["end"] == pytest.approx(4.0, abs=0.6)
+    assert body["duration"] == 8.002
     stages = ["decode_audio", "embed_audio", "search", "projection", "generate", "rerank", "total"]
     assert list(body["timings"]) == stages
-    assert body["tokens"] == 16
+    assert body["tokens"] == 12
     assert body["projection"] == {"temperature": 0.05, "neighbours": 4}
     assert [part.partition(";dur=")[0] for part in answer.headers["server-timing"].split(", ")] == stages
 
 
-async def test_each_window_is_captioned_only_when_segments_are_asked_for(
+async def test_parts_are_captioned_only_when_segments_are_asked_for_and_there_are_several(
     client: httpx.AsyncClient, store: MemoryStore
 ) -> None:
-    await post(client, wav(5.0))
-    await post(client, wav(5.0), response_format="verbose_json")
-    assert store.searches == [1, 4]
+    changing = encode(tones(4.0, 400, 900, 400))
+    await post(client, changing)
+    await post(client, changing, response_format="verbose_json")
+    await post(client, wav(30.0), response_format="verbose_json")
+    assert store.searches == [1, 4, 1]
 
 
 async def test_a_caption_can_be_plain_text(client: httpx.AsyncClient) -> None:
@@ -92,9 +98,11 @@ async def test_a_caption_can_be_plain_text(client: httpx.AsyncClient) -> None:
 
 
 async def test_captions_can_be_subtitles(client: httpx.AsyncClient) -> None:
-    srt = await post(client, wav(4.0), response_format="srt")
-    assert srt.text == (
-        "1\n00:00:00,000 --> 00:00:02,000\nHeard: tone 4\n\n2\n00:00:02,000 --> 00:00:04,000\nHeard: tone 4\n"
+    srt = await post(client, encode(tones(4.0, 400, 900)), response_format="srt")
+    assert re.fullmatch(
+        r"1\n00:00:00,000 --> (00:00:0[34],\d{3})\nHeard: tone 4\n\n"
+        r"2\n\1 --> 00:00:08,000\nHeard: tone 9 in the city\n",
+        srt.text,
     )
     vtt = await post(client, wav(1.0), response_format="vtt")
     assert vtt.headers["content-type"].startswith("text/vtt")
@@ -290,7 +298,7 @@ async def test_more_requests_than_are_let_in_are_refused_with_retry_after(store:
 
 async def test_a_request_past_its_deadline_is_answered_with_504(store: MemoryStore) -> None:
     clap = GatedClap()
-    settings = Settings(timeouts=TimeoutSettings(caption_seconds=0.05))
+    settings = Settings(timeouts=TimeoutSettings(caption_seconds=0.05, audio_minute_seconds=0.0))
     async with serving(store, FakeBundle(clap=clap), settings) as client:
         late = await post(client, wav())
         assert_problem(late, 504, "deadline-passed", "DRCAP_TIMEOUTS__CAPTION_SECONDS")

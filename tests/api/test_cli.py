@@ -10,6 +10,7 @@ from service.bundle import Bundle
 from service.cli import app as cli
 from service.runtime import Loaders
 from service.settings import Settings
+from service.version import drcap_version
 from tests.fakes import FakeBundle
 from tests.memory_store import MemoryStore
 from tests.recordings import wav
@@ -68,6 +69,33 @@ def test_a_service_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch
     assert "\n" not in error
 
 
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://x:y"])
+def test_what_is_no_url_is_one_line(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    error = str(run(monkeypatch, "domains", "list", "--url", url))
+    assert error.startswith(f"drcap: {url!r} is no URL")
+    assert "\n" not in error
+
+
+def test_a_fault_of_ours_is_one_line_and_a_traceback_only_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("by\nzero")
+
+    monkeypatch.setattr("service.cli.domains.connect", fail)
+    error = str(run(monkeypatch, "domains", "list"))
+    assert error.startswith("drcap: this should not have happened: ZeroDivisionError: by zero (DRCAP_LOG__LEVEL=debug")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("DRCAP_LOG__LEVEL", "debug")
+    run(monkeypatch, "domains", "list")
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_the_version_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"drcap {drcap_version()}\n"
+
+
 def test_an_unknown_variable_stops_the_service_from_starting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRCAP_BUNDEL", "x")
     assert run(monkeypatch, "serve") == "drcap: DRCAP_BUNDEL is no setting of drcap; the nearest one is DRCAP_BUNDLE"
@@ -80,6 +108,6 @@ def test_a_service_that_cannot_load_its_parts_stops_with_a_failure(monkeypatch: 
     async def open_store(_: Settings) -> DomainStore:
         return MemoryStore()
 
-    monkeypatch.setattr(cli, "DEFAULT_LOADERS", Loaders(load_nothing, open_store))
+    monkeypatch.setattr("service.cli.serving.DEFAULT_LOADERS", Loaders(load_nothing, open_store))
     error = run(monkeypatch, "serve", "--port", "0")
     assert error == "drcap: the service could not be loaded: no weights"

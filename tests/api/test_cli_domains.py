@@ -162,3 +162,36 @@ def test_every_command_explains_itself_with_an_example(monkeypatch: Patch, capsy
 
 def test_the_domain_commands_are_part_of_drcap() -> None:
     assert any(group.name == "domains" for group in cli.app.registered_groups)
+
+
+def test_a_corpus_comes_from_stdin(monkeypatch: Patch, capsys: Capture, url: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"tone 4\na tram rings\n")))
+    assert run(monkeypatch, "domains", "put", "city", "-", "--url", url) == 0
+    assert json.loads(capsys.readouterr().out)["captions"] == 2
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"caption": "rain"}\n{"caption": "hail"}\n')))
+    assert run(monkeypatch, "domains", "add", "city", "-", "--url", url) == 0
+    assert json.loads(capsys.readouterr().out)["captions"] == 4
+
+
+def test_a_corpus_from_stdin_is_taken_up_to_a_bound(monkeypatch: Patch, url: str) -> None:
+    monkeypatch.setenv("DRCAP_CORPUS__MAX_BYTES", "10")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"tone 4\na tram rings\n")))
+    error = str(run(monkeypatch, "domains", "put", "city", "-", "--url", url))
+    assert error == "drcap: more than 10 bytes came from stdin (DRCAP_CORPUS__MAX_BYTES)"
+
+
+@pytest.mark.parametrize("command", [("list",), ("show", "city")])
+def test_domains_are_tables_for_people_and_json_for_programs(
+    monkeypatch: Patch, capsys: Capture, url: str, corpus: Path, command: tuple[str, ...]
+) -> None:
+    assert run(monkeypatch, "domains", "put", "city", str(corpus), "--url", url) == 0
+    capsys.readouterr()
+    assert run(monkeypatch, "domains", *command, "--json", "--url", url) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said.get("domains", [said])[0]["name"] == "city"
+    monkeypatch.setattr("service.cli.domains.sys.stdout.isatty", lambda: True)
+    assert run(monkeypatch, "domains", *command, "--url", url) == 0
+    table = capsys.readouterr().out
+    assert "city" in table
+    assert "captions" in table
+    assert "{" not in table

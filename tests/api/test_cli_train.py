@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.checksums import read_sums, verify
 from models.clap.base import Clap
 from service.cli import app as cli
 from tests.fakes import FakeClap
@@ -45,6 +46,9 @@ def test_captions_become_a_bundle_of_that_name(monkeypatch: pytest.MonkeyPatch, 
     assert [(c["name"], c["weight"], c["licence"]) for c in facts["corpora"]] == [("mine", 2.0, "CC0")]
     assert json.loads((tmp_path / "new" / "bundle.json").read_text())["name"] == "new"
     assert (tmp_path / "new" / "loss.png").read_bytes().startswith(b"\x89PNG")
+    sums = read_sums(tmp_path / "new") or {}
+    assert {"projector.safetensors", "adapter/adapter_model.safetensors"} <= set(sums)
+    assert sorted(verify(tmp_path / "new", sums).intact) == sorted(sums)
 
 
 def test_recordings_validate_where_there_are_some(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import httpx
 import pytest
 
+from datastores.base import DatastoreUnavailable, DomainVersion, Neighbour
 from models.clap.base import FloatArray
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
 from service.settings import Settings, TimeoutSettings
 from tests.api.conftest import serving
 from tests.fakes import FakeBundle, FakeClap, FakeDecoder
+from tests.fuzz.recordings import KINDS, claiming
 from tests.memory_store import MemoryStore
 from tests.recordings import wav
 
@@ -177,3 +179,78 @@ async def test_a_stuck_model_ends_the_life_of_the_process(store: MemoryStore) ->
         decoder.gate.set()
         assert (await waits).status_code == 200
         assert (await client.get("/livez")).status_code == 200
+
+
+class TravellingStore(MemoryStore):
+    """Does not answer while it is `away`."""
+
+    away = False
+
+    async def resolve(self, domain: str) -> DomainVersion:
+        self._answer()
+        return await super().resolve(domain)
+
+    async def search(self, version: DomainVersion, vectors: FloatArray, limit: int) -> list[list[Neighbour]]:
+        self._answer()
+        return await super().search(version, vectors, limit)
+
+    def _answer(self) -> None:
+        if self.away:
+            raise DatastoreUnavailable("the datastore does not answer")
+
+
+async def test_a_datastore_that_goes_away_is_said_to_be_and_used_again_once_it_is_back(store: MemoryStore) -> None:
+    travelling = TravellingStore()
+    travelling._versions = store._versions
+    async with serving(travelling) as client:
+        assert (await ask(client)).status_code == 200
+        travelling.away = True
+        for _ in range(3):
+            gone = await ask(client)
+            assert problem(gone) == (503, "datastore-unavailable")
+            assert gone.headers["retry-after"]
+        assert (await client.get("/livez")).status_code == 200
+        travelling.away = False
+        assert (await ask(client)).json()["caption"] == "Heard: tone 4"
+        figures = (await client.get("/metrics")).text
+    assert "drcap_datastore_errors_total 3.0" in figures
+    assert 'drcap_admitted{kind="captions"} 0.0' in figures
+
+
+class BrokenClap(FakeClap):
+    """Fails the first `failures` times something is heard, as `error` says."""
+
+    def __init__(self, failures: int, error: Exception) -> None:
+        self.failures, self.error = failures, error
+
+    def embed_audio(self, windows: Sequence[FloatArray]) -> FloatArray:
+        if self.failures:
+            self.failures -= 1
+            raise self.error
+        return super().embed_audio(windows)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("CUDA out of memory"), MemoryError(), ValueError("no"), StopIteration()]
+)
+async def test_a_model_that_fails_at_one_recording_hears_the_next(store: MemoryStore, error: Exception) -> None:
+    async with serving(store, FakeBundle(clap=BrokenClap(1, error))) as client:
+        failed = await ask(client)
+        assert problem(failed) == (500, "internal-error")
+        assert str(error) not in failed.text or not str(error)
+        assert (await ask(client)).json()["caption"] == "Heard: tone 4"
+        assert 'drcap_admitted{kind="captions"} 0.0' in (await client.get("/metrics")).text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_small_file_that_claims_ten_hours_is_refused_or_taken_for_what_it_holds(
+    client: httpx.AsyncClient, kind: str
+) -> None:
+    data = claiming(kind, 36_000)
+    assert len(data) < 50_000
+    answer = await client.post("/caption?domain=city", content=data)
+    if kind == "OGG":  # states a length on its last page only, which says nothing of what is before
+        assert answer.json()["duration"] < 1
+    else:
+        assert problem(answer) == (413, "too-large")
+        assert "DRCAP_AUDIO__MAX_SECONDS" in answer.json()["detail"]

@@ -121,11 +121,12 @@ async def test_the_documentation_shows_examples_and_the_real_errors(client: http
     assert set(body) == {"multipart/form-data", "audio/*", "application/octet-stream"}
     assert "domain" in body["multipart/form-data"]["schema"]["properties"]
     for path, operations in document["paths"].items():
+        media_type = "application/json" if path.startswith("/v1/") else "application/problem+json"
         for operation in operations.values():
             assert operation["summary"], path
             for status, response in operation["responses"].items():
                 if int(status) >= 400:
-                    assert list(response["content"]) == ["application/problem+json"]
+                    assert list(response["content"]) == [media_type]
     assert "HTTPValidationError" not in str(document)
 
 

@@ -11,9 +11,9 @@ import pytest
 from starlette.types import Message, Scope
 
 from service.app import create_app
-from service.errors import MEDIA_TYPE
 from service.keys import Scope as KeyScope
 from service.keys import digest_of
+from service.problems import MEDIA_TYPE
 from service.runtime import Loaders
 from service.settings import AuthSettings, ServerSettings, Settings, SettingsError
 from tests.api.conftest import serving
@@ -315,3 +315,31 @@ async def test_refusals_are_counted_by_reason(store: MemoryStore) -> None:
         await client.get("/jobs", headers=bearer("studio"))
         figures = (await client.get("/metrics")).text.splitlines()
     assert 'drcap_rejections_total{reason="key"} 2.0' in figures
+
+
+async def test_a_key_that_is_removed_from_the_file_is_refused_in_seconds(store: MemoryStore, tmp_path: Any) -> None:
+    path = tmp_path / "keys.json"
+
+    def write(*names: str) -> None:
+        entries = [{"name": name, "digest": digest_of(f"{name}-key"), "scopes": [CAPTION]} for name in names]
+        path.write_text(json.dumps({"keys": entries}))
+
+    async def statuses() -> list[int]:
+        return [(await client.get("/domains", headers=bearer(name))).status_code for name in ("studio", "new")]
+
+    write("studio")
+    async with serving(store, settings=Settings(auth=AuthSettings(keys_file=path))) as client:
+        assert await statuses() == [200, 401]
+        path.write_text("broken")
+        for _ in range(500):
+            if "drcap_keys_stale 1.0" in (await client.get("/metrics")).text:
+                break
+            await asyncio.sleep(0.02)
+        assert await statuses() == [200, 401]
+        write("new")
+        for _ in range(500):
+            if await statuses() == [401, 200]:
+                break
+            await asyncio.sleep(0.02)
+        assert await statuses() == [401, 200]
+        assert "drcap_keys_stale 0.0" in (await client.get("/metrics")).text

@@ -1,0 +1,51 @@
+"""Windows: a recording cut into pieces that a CLAP hears at once."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A piece of a recording, and the time it speaks for.
+
+    Attributes:
+        samples: mono float32 [samples]; a view of the recording's, not a copy.
+        start: in seconds; windows that overlap meet halfway between their middles.
+        end: in seconds: the start of the next window, or of the last one the recording's duration.
+    """
+
+    samples: FloatArray
+    start: float
+    end: float
+
+
+def cut(samples: FloatArray, duration: float, longest: int, hearings: int = 1) -> list[Window]:
+    """Cut into the fewest equal windows that together cover everything, with others between each two of them.
+
+    Equal windows, since a sliver left over at the end would weigh as much as a whole window.
+
+    Args:
+        samples: of the whole recording.
+        duration: in seconds.
+        longest: samples of a window.
+        hearings: windows that hear a moment, but near both ends. `cut(...)[::hearings]` are those without overlap.
+    """
+    count = max(1, math.ceil(len(samples) / longest))
+    size, longer = divmod(len(samples), count)
+    edges = [at * size + min(at, longer) for at in range(count + 1)]
+    bounds = [
+        (first + (middle - first) * step // hearings, middle + (last - middle) * step // hearings)
+        for first, middle, last in zip(edges, edges[1:], edges[2:], strict=False)
+        for step in range(hearings)
+    ]
+    bounds.append((edges[-2], edges[-1]))
+    middles = [(start + end) / 2 for start, end in bounds]
+    meetings = [(one + other) / 2 / len(samples) * duration for one, other in pairwise(middles)]
+    times = pairwise([0.0, *meetings, duration])
+    return [Window(samples[start:end], *spoken) for (start, end), spoken in zip(bounds, times, strict=True)]

@@ -1,0 +1,149 @@
+"""Connections: how long a client may take to say what it wants or to take what it asked for, and how many there are.
+
+uvicorn bounds the size of a request's head but not its time, and waits without end for a client that does not read.
+"""
+
+import asyncio
+import fcntl
+import sys
+import termios
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from service.settings import ServerSettings
+
+_NO_HTTP = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n"
+
+
+class Connection(H11Protocol):
+    """One connection of a client; `limits` are those of its server.
+
+    While no request is under way, the head of the next one must be whole within `client_seconds` of the first byte
+    that comes, even if that is the rest of a body that was answered early. An answer that is taken at less than
+    `upload_rate` is given up.
+    """
+
+    limits: ClassVar[ServerSettings]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle_since = self.loop.time()
+        self._untaken = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.connections and not self._made_room():
+            self._end(_TOO_MANY)
+        else:
+            self._within(self._head_is_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._in_time()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport.is_closing():
+            self._be_taken()
+        elif self.idle and self._timer is None:
+            self._within(self._head_is_late)
+
+    def handle_events(self) -> None:
+        before = self.cycle
+        super().handle_events()
+        if self.cycle is not before and not self.flow.write_paused:
+            self._in_time()
+
+    def send_400_response(self, _: str) -> None:
+        """What came is no HTTP. The client of a request under way is gone, and no answer that was begun is followed."""
+        if not self.idle:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._end(_NO_HTTP if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) else b"")
+
+    def on_response_complete(self) -> None:
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._be_taken()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._be_taken()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._be_taken()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._in_time()
+        if self.transport.is_closing():
+            self._be_taken()
+
+    def _within(self, otherwise: Callable[[], None]) -> None:
+        self._in_time()
+        self._timer = self.loop.call_later(self.limits.client_seconds, otherwise)
+
+    def _be_taken(self) -> None:
+        """See to it that what is still to be sent is taken, at a rate, or given up."""
+        self._untaken = self._unsent()
+        self._within(self._is_taken)
+
+    def _is_taken(self) -> None:
+        enough = self.limits.upload_rate * self.limits.client_seconds
+        if self._unsent() > self._untaken - enough:
+            self.transport.abort()
+        else:
+            self._be_taken()
+
+    def _unsent(self) -> int:
+        """Bytes that the client has not taken: ours, and those of the system, which may hold megabytes for it."""
+        unsent = self.transport.get_write_buffer_size()
+        with suppress(OSError):
+            connected = self.transport.get_extra_info("socket")
+            unsent += int.from_bytes(fcntl.ioctl(connected.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        return unsent
+
+    def _in_time(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _head_is_late(self) -> None:
+        # To who was answered already, a second answer would look like one to the next request.
+        self._end(_TOO_LATE if self.cycle is None else b"")
+
+    def _end(self, last_words: bytes) -> None:
+        self.transport.write(last_words)
+        self.transport.close()
+        self._be_taken()
+
+    def _made_room(self) -> bool:
+        """Close the connection that has been idle for longest: who merely holds many is not to keep others out."""
+        others = [one for one in self.connections if isinstance(one, Connection) and one is not self and one.idle]
+        others = [one for one in others if not one.transport.is_closing()]
+        if not others:
+            return False
+        min(others, key=lambda one: one._idle_since).transport.abort()
+        return True
+
+
+def server_config(app: ASGIApp, settings: ServerSettings, **options: Any) -> uvicorn.Config:
+    """How uvicorn is to serve an app, within the bounds on connections; `options` are uvicorn's own."""
+    bounded = type("BoundedConnection", (Connection,), {"limits": settings})
+    return uvicorn.Config(app, http=bounded, ws="none", **options)

@@ -1,5 +1,7 @@
 """A LoRA that others trained, checked against the LLM it is for before anything of that LLM is loaded."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,12 @@ from models.clap.checkpoints import Weights, check_names, read_weights
 from models.packages import MissingWeights
 
 _FILES = ("adapter_model.safetensors", "adapter_model.bin")
+_IN_GGUF = {
+    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}  # fmt: skip
+_LAYER = re.compile(r"base_model\.model\.model\.layers\.(\d+)\.([\w.]+)\.lora_([AB])\.weight")
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,29 @@ def check_adapter(weights: Weights, settings: Any, llm: LlmFacts, path: Path) ->
             raise WrongWeights(
                 f"{path}: {name} is {list(value.shape)}, for {llm.name} it should be {list(wanted[name].shape)}"
             )
+
+
+def check_adapter_of_gguf(weights: Weights, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """As `check_adapter`, for a LoRA of linear layers of the LLM in a GGUF file, whose tensors have these shapes.
+
+    Building a model of transformers from such a file takes most of a minute.
+    """
+    for name, value in weights.items():
+        found = _LAYER.fullmatch(name)
+        if found is None or found[2] not in _IN_GGUF:
+            raise WrongWeights(f"{path} holds unknown {name}")
+        tensor = f"blk.{found[1]}.{_IN_GGUF[found[2]]}.weight"
+        if tensor not in shapes:
+            raise WrongWeights(f"{path}: {name} is for a layer that the LLM does not have")
+        # GGUF names what goes in first; A takes that to the rank, B the rank to what comes out.
+        inputs, outputs = shapes[tensor]
+        size, side = (inputs, 1) if found[3] == "A" else (outputs, 0)
+        if value.dim() != 2 or value.shape[side] != size:
+            raise WrongWeights(f"{path}: {name} is {list(value.shape)}, the LLM's layer has {size} there")
+    kinds = {found[2] for name in weights if (found := _LAYER.fullmatch(name)) is not None}
+    wanted = 2 * len(kinds) * sum(name.endswith(".attn_q.weight") for name in shapes)
+    if not weights or len(weights) != wanted:
+        raise WrongWeights(f"{path} holds {len(weights)} tensors, a LoRA of the same layers of this LLM has {wanted}")
 
 
 def save_adapter(weights: Weights, settings: Any, llm: str, folder: Path) -> None:

@@ -31,6 +31,7 @@ def double_attention(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float,
+    softcap: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """softmax(scaling Q K^T + mask) V with grouped heads.
@@ -41,6 +42,7 @@ def double_attention(
         key, value: [n, key heads, keys, d].
         attention_mask: added to the scores, [n, 1, length, keys].
         scaling: of the scores.
+        softcap: bound that the scores come near by tanh, as in Gemma 2.
 
     Returns:
         [n, length, heads, d] in the query's type, and no weights.
@@ -50,6 +52,8 @@ def double_attention(
     # The heads of a group read the same keys: stacked as more queries, the keys need no copy a head.
     grouped = (query.double() * scaling).reshape(count, key_heads, heads // key_heads * length, -1)
     scores = grouped @ key.double().transpose(2, 3)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
     if attention_mask is not None:
         scores.view(count, key_heads, heads // key_heads, length, -1).add_(attention_mask.unsqueeze(2))
     out = torch.softmax(scores, dim=-1) @ value.double()

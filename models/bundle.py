@@ -1,116 +1,80 @@
-"""The bundle: one folder that fully says how captions are made."""
+"""The bundle: one folder that fully says how captions are made, loaded to run."""
 
-import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
 
+from models.adapter import merge_lora
+from models.bundle_config import (
+    ADAPTER,
+    EMBEDDED,
+    PROJECTOR,
+    BundleConfig,
+    BundleError,
+    ClapSection,
+    LlmSection,
+    PromptSection,
+    RetrievalSection,
+    bundle_folder,
+    read_config,
+)
+from models.chat import in_chat
 from models.clap.aisfx import WrongWeights
 from models.clap.base import Clap
-from models.clap.loading import Backend, load_backend
+from models.clap.loading import load_backend
 from models.conversion import default_cache, load_converted
 from models.decoder import Decoder, GenerationOptions
-from models.device import choose_device
+from models.device import DevicePlan, Wishes, choose_plan
 from models.execution import begin_batches
 from models.llm import Llm, load_llm
+from models.llm_check import LlmCheck
 from models.llm_decoder import LlmDecoder
-from models.packages import package_file
+from models.llm_sources import find_llm
+from models.packages import MissingWeights
+from models.placement import NoRoom, place_llm
 from models.projection import Projection
 from models.projector import Projector
 from models.prompt import PromptTemplate
+from models.quantisation import MissingLibrary
+
+__all__ = [
+    "ADAPTER",
+    "EMBEDDED",
+    "PROJECTOR",
+    "BundleConfig",
+    "BundleError",
+    "ClapSection",
+    "LlmSection",
+    "LoadedBundle",
+    "PromptSection",
+    "RetrievalSection",
+    "bundle_folder",
+    "load_bundle",
+    "load_clap",
+    "load_decoder",
+    "load_source",
+    "merge_adapter",
+    "prompt_template",
+    "read_config",
+]
 
 logger = logging.getLogger(__name__)
-
-EMBEDDED = "embedded"
-PROJECTOR = "projector.safetensors"
-ADAPTER = "adapter"
-
-
-class BundleError(RuntimeError):
-    """A bundle that is not there, or not as it should be; the message names the file."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ClapSection(_Section):
-    """Which CLAP hears: see `models.clap.loading.ClapSource`."""
-
-    backend: Backend
-    source: str
-    revision: str
-    tokenizer: str | None = None
-    centring: str | None = None
-
-
-class LlmSection(_Section):
-    """Which LLM writes. `source`: ``package:NAME/FILE`` for a file in an installed package, or a folder."""
-
-    source: str
-    revision: str
-    dtype: Literal["float32"] = "float32"
-    quantisation: Literal["none", "int8"] = "none"
-
-
-class PromptSection(_Section):
-    """See `models.prompt.PromptTemplate`."""
-
-    template: str
-    similar_item: str
-    separator: str
-    none: str
-
-    def as_template(self) -> PromptTemplate:
-        """What writes the prompts."""
-        return PromptTemplate(self.template, self.similar_item, self.separator, self.none)
-
-
-class ProjectionSection(_Section):
-    """See `models.projection.Projection`; without a temperature the CLAP's own is tau."""
-
-    temperature: float | None = Field(default=None, gt=0)
-    renormalise: bool = True
-
-
-class RetrievalSection(_Section):
-    """Captions in the prompt (k) and neighbours in the projection."""
-
-    k: int = Field(ge=0, le=32)
-    neighbours: int = Field(ge=1, le=4096)
-
-
-class GenerationSection(_Section):
-    """Defaults of `models.decoder.GenerationOptions`."""
-
-    num_beams: int = Field(default=1, ge=1)
-    temperature: float = Field(default=0.0, ge=0)
-    max_new_tokens: int = Field(default=48, ge=1)
-    seed: int = 0
-
-
-class BundleConfig(_Section):
-    """The content of `bundle.json`."""
-
-    format_version: Literal[1]
-    name: str
-    clap: ClapSection
-    llm: LlmSection
-    prompt: PromptSection
-    projection: ProjectionSection
-    retrieval: RetrievalSection
-    generation: GenerationSection
-    provenance: dict[str, Any]
-    licences: dict[str, str]
 
 
 @dataclass(frozen=True)
 class LoadedBundle:
-    """Everything that makes captions, ready to run."""
+    """Everything that makes captions, ready to run.
+
+    Attributes:
+        plan: where and how it runs, if that was planned.
+        writers: batches that each copy of the decoder may write at the same time.
+        copies: of the decoder, each on a GPU of its own, beside the first.
+    """
 
     name: str
     clap: Clap
@@ -118,80 +82,100 @@ class LoadedBundle:
     projection: Projection
     retrieval: RetrievalSection
     generation: GenerationOptions
+    plan: DevicePlan | None = None
+    writers: int = 1
+    copies: tuple[Decoder, ...] = ()
+
+    @property
+    def decoders(self) -> tuple[Decoder, ...]:
+        """The decoder and its copies, each once for each batch that it may write at the same time."""
+        return (self.decoder, *self.copies) * self.writers
 
 
-def bundle_folder(source: str) -> Path:
-    """``embedded`` or a path -> the bundle's folder."""
-    return Path(__file__).parent / EMBEDDED if source == EMBEDDED else Path(source)
-
-
-def read_config(folder: Path) -> BundleConfig:
-    """Read and check `bundle.json`. Raises `BundleError`."""
-    path = folder / "bundle.json"
-    try:
-        return BundleConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise BundleError(f"no bundle at {folder}: {error}") from error
-    except (ValueError, ValidationError) as error:
-        raise BundleError(f"{path} is not a valid bundle.json: {error}") from error
-
-
-def load_bundle(source: str = EMBEDDED, device: str = "auto", cache: Path | None = None) -> LoadedBundle:
+def load_bundle(
+    source: str = EMBEDDED, device: str = "auto", cache: Path | None = None, wishes: Wishes | None = None
+) -> LoadedBundle:
     """Load a bundle: CLAP, LLM with adapter and projector, projection, defaults. Takes seconds.
 
     Args:
         source: ``embedded`` or a folder.
-        device: see `models.device.choose_device`.
+        device: of everything; see `models.device.Wishes`, which `wishes` has instead of this.
         cache: folder for converted weights; by default the user's cache folder.
+        wishes: how the models are to be run.
 
     Raises:
-        BundleError: something of the bundle is missing or does not fit.
-        MissingWeights: a package with weights is not installed.
-        ValueError: the device does not exist.
+        BundleError: something of the bundle does not fit, or not on this machine.
+        MissingWeights: weights are not on this machine and cannot be fetched.
+        ValueError: a wish cannot be had on this machine.
     """
     folder = bundle_folder(source)
     config = read_config(folder)
-    plan = choose_device(device)
-    clap = load_clap(config.clap, folder, plan.device)
-    decoder = load_decoder(folder, config, clap.embedding_dim, plan.device, cache)
+    plan = choose_plan(wishes or Wishes(device), config.llm)
+    for line in plan.lines():
+        logger.info("%s", line)
+    clap = load_clap(config.clap, folder, plan.clap.value)
+    # From the files each time: a copy made in memory would double what that must hold.
+    first, *more = [load_decoder(folder, config, clap.embedding_dim, plan, where, cache) for where in plan.llm.value]
     tau = config.projection.temperature or clap.temperature
     return LoadedBundle(
         name=config.name,
         clap=clap,
-        decoder=decoder,
+        decoder=first,
         projection=Projection(tau, config.projection.renormalise),
         retrieval=config.retrieval,
         generation=GenerationOptions(**config.generation.model_dump()),
+        plan=plan,
+        copies=tuple(more),
     )
 
 
 def load_decoder(
-    folder: Path, config: BundleConfig, embedding_dim: int, device: torch.device, cache: Path | None = None
+    folder: Path,
+    config: BundleConfig,
+    embedding_dim: int,
+    plan: DevicePlan,
+    device: torch.device,
+    cache: Path | None = None,
 ) -> LlmDecoder:
-    """LLM with the bundle's adapter merged in, and its projector; int8, if the bundle says so, on CPU only."""
-    llm = load_source(config.llm.source, cache)
-    merge_adapter(llm, folder / ADAPTER)
-    try:
+    """LLM with the bundle's adapter merged in, and its projector, on `device` as the plan has it.
+
+    Raises `BundleError` or `MissingWeights`.
+    """
+    llm = load_source(config.llm, folder, cache, plan.dtype.value)
+    if config.llm.adapter:
+        merge_adapter(llm, folder / ADAPTER)
+    template = prompt_template(config.prompt, llm)
+    with _named(f"the projector of {folder}"):
         projector = Projector.load(folder / PROJECTOR, embedding_dim, llm.hidden_size)
-    except (OSError, ValueError) as error:
-        raise BundleError(f"the projector of {folder} cannot be used: {error}") from error
-    llm.model.to(device)
-    return LlmDecoder(
-        llm,
-        projector,
-        config.prompt.as_template(),
-        f"{config.name}: {config.llm.source.rsplit('/', 1)[-1]}",
-        begin_batches(llm, config.llm.quantisation == "int8"),
-    )
+    with _named(f"the LLM of {folder}"):
+        # Before it is quantised; else where it is to run, because CPUs are slow in half precision.
+        before = LlmCheck(llm) if plan.quantisation.value != "none" else None
+        place_llm(llm, plan, device)
+        check = before or LlmCheck(llm)
+        begin = begin_batches(llm, int8=plan.quantisation.value == "int8" and device.type == "cpu")
+        check(begin)
+    return LlmDecoder(llm, projector, template, f"{config.name}: {config.llm.source.rsplit('/', 1)[-1]}", begin)
 
 
-def load_source(source: str, cache: Path | None = None) -> Llm:
-    """Load an LLM as `LlmSection.source` names it."""
-    if source.startswith("package:"):
-        package, _, file = source.removeprefix("package:").partition("/")
-        return load_converted(package_file(package, file), cache or default_cache())
-    path = Path(source)
-    return load_converted(path, cache or default_cache()) if path.suffix == ".gguf" else load_llm(path)
+def load_source(
+    section: LlmSection, folder: Path, cache: Path | None = None, dtype: torch.dtype = torch.float32
+) -> Llm:
+    """Load the LLM that a section of the bundle in `folder` names, as it is: without adapter, on the CPU.
+
+    Raises `BundleError` or `MissingWeights`.
+    """
+    with _named("the LLM"):
+        path = find_llm(section.source, section.revision, folder)
+        if path.suffix == ".gguf":
+            return load_converted(path, cache or default_cache(), dtype)
+        return load_llm(path, dtype)
+
+
+def prompt_template(section: PromptSection, llm: Llm) -> PromptTemplate:
+    """What writes the prompts for this LLM, in training and at inference. Raises `BundleError`."""
+    with _named("the prompt"):
+        template = section.as_template()
+        return template if section.chat is None else in_chat(template, llm.tokenizer, section.chat.system)
 
 
 def load_clap(section: ClapSection, folder: Path, device: torch.device) -> Clap:
@@ -201,17 +185,25 @@ def load_clap(section: ClapSection, folder: Path, device: torch.device) -> Clap:
         MissingWeights: a file or package is missing, or the hub cannot be reached.
         BundleError: a file does not hold what it should; the message names it.
     """
-    try:
+    with _named(f"the CLAP of {folder}"):
         return load_backend(section, folder, device)
-    except WrongWeights as error:
-        raise BundleError(f"the CLAP of {folder} cannot be used: {error}") from error
 
 
 def merge_adapter(llm: Llm, folder: Path) -> None:
-    """Add the LoRA to the weights it adapts (PEFT's format), so that decoding costs nothing more."""
-    from peft import PeftModel
+    """Add the LoRA in `folder` to the weights it adapts (`models.adapter`). Raises `BundleError`."""
+    try:
+        with _named("the bundle's adapter"):
+            merge_lora(llm, folder)
+    except MissingWeights as error:
+        raise BundleError(
+            f"the bundle's adapter is missing: {error} (llm.adapter false in bundle.json says that there is none)"
+        ) from error
 
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise BundleError(f"the bundle's adapter is missing: {folder}/adapter_model.safetensors")
-    adapted: Any = PeftModel.from_pretrained(llm.model, str(folder), local_files_only=True)
-    adapted.merge_and_unload()
+
+@contextmanager
+def _named(part: str) -> Iterator[None]:
+    """Errors about a part of the bundle become a `BundleError` that names it; `MissingWeights` stay what they are."""
+    try:
+        yield
+    except (WrongWeights, NoRoom, MissingLibrary, SafetensorError, OSError, ValueError) as error:
+        raise BundleError(f"{part} cannot be used: {error}") from error

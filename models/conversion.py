@@ -26,7 +26,7 @@ def default_cache() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "drcap"
 
 
-def load_converted(gguf: Path, cache: Path) -> Llm:
+def load_converted(gguf: Path, cache: Path, dtype: torch.dtype = torch.float32) -> Llm:
     """Load a GGUF file through its converted copy under `cache`, made at the first call.
 
     Where the cache cannot be written the file is read as it is, every time.
@@ -35,8 +35,8 @@ def load_converted(gguf: Path, cache: Path) -> Llm:
     if not (folder / "config.json").is_file():
         llm = load_llm(gguf)
         _keep(llm, folder)
-        return llm
-    return load_llm(folder)
+        return Llm(llm.model.to(dtype), llm.tokenizer)
+    return load_llm(folder, dtype)
 
 
 def _keep(llm: Llm, folder: Path) -> None:

@@ -3,9 +3,6 @@
 Their code is SLAM-LLM's `examples/drcap_zeroshot_aac`; what it does and what of that is left behind: docs/method.md.
 """
 
-import hashlib
-import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,9 @@ from typing import Any
 from safetensors.torch import save_file
 
 from models.adapter_import import check_adapter, read_adapter, read_llm, save_adapter
-from models.bundle import ADAPTER, PROJECTOR, BundleConfig, BundleError
+from models.bundle_config import ADAPTER, PROJECTOR, BundleConfig
+from models.bundle_writer import check_free, new_bundle, write_config
+from models.checksums import file_digest
 from models.clap.aisfx import WrongWeights
 from models.clap.captions import HUB_NAMES, CaptionTokens
 from models.clap.checkpoints import Weights, check_names, expect, part, read_weights
@@ -58,8 +57,7 @@ def import_drcap(release: Release, out: Path, *, fixed: bool = False) -> None:
         MissingWeights: a file is missing, or the hub cannot be reached.
         WrongWeights: a file is not that of the release; the message names the tensor and its shape.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BundleError(f"{out} exists and is not empty; name another --out")
+    check_free(out)
     llm = read_llm(release.llm)
     clap = read_weights(release.clap)
     towers, family, _ = build_towers(clap, release.clap)
@@ -69,23 +67,14 @@ def import_drcap(release: Release, out: Path, *, fixed: bool = False) -> None:
     settings, adapter = read_adapter(release.adapter)
     # Where the LoRA was saved with the projector the authors' code loads it last, over that of the folder.
     check_adapter(lora or adapter, settings, llm, release.projector if lora else release.adapter)
-    unfinished = out.with_name(out.name + ".new")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    _save(stored_weights(clap), unfinished / CLAP)
-    tokens.save(unfinished / TOKENIZER)
-    _save(projector, unfinished / PROJECTOR)
-    save_adapter(lora or adapter, settings, llm.name, unfinished / ADAPTER)
     config = _config(release, towers.temperature, _template(llm.start, llm.end, fixed), fixed)
-    text = json.dumps(BundleConfig.model_validate(config).model_dump(mode="json"), indent=2)
-    (unfinished / "bundle.json").write_text(text + "\n", encoding="utf-8")
-    (unfinished / "README.md").write_text(_card(config, fixed), encoding="utf-8")
-    for path in unfinished.rglob("*.safetensors"):
-        # safetensors makes files for their owner alone, and a service often runs as somebody else.
-        path.chmod(0o644)
-    if out.exists():
-        out.rmdir()
-    unfinished.rename(out)
+    with new_bundle(out) as folder:
+        _save(stored_weights(clap), folder / CLAP)
+        tokens.save(folder / TOKENIZER)
+        _save(projector, folder / PROJECTOR)
+        save_adapter(lora or adapter, settings, llm.name, folder / ADAPTER)
+        write_config(BundleConfig.model_validate(config), folder)
+        (folder / "README.md").write_text(_card(config, fixed), encoding="utf-8")
 
 
 def _place(name: str) -> Path | str:
@@ -125,7 +114,7 @@ def _template(start: str, end: str, fixed: bool) -> PromptTemplate:
 
 def _config(release: Release, temperature: float, template: PromptTemplate, fixed: bool) -> dict[str, Any]:
     llm = str(Path(release.llm).resolve()) if Path(release.llm).exists() else release.llm
-    digests = {"CLAP": _digest(release.clap), "projector": _digest(release.projector)}
+    digests = {"CLAP": file_digest(release.clap), "projector": file_digest(release.projector)}
     return {
         "format_version": 1,
         "name": "drcap-fixed" if fixed else "drcap",
@@ -135,7 +124,7 @@ def _config(release: Release, temperature: float, template: PromptTemplate, fixe
             "revision": digests["CLAP"],
             "tokenizer": TOKENIZER,
         },
-        "llm": {"source": llm, "revision": "as it was at the import"},
+        "llm": {"source": llm, "revision": "as it was at the import" if Path(llm).exists() else "main"},
         "prompt": {
             "template": template.text,
             "similar_item": template.similar_item,
@@ -154,11 +143,6 @@ def _config(release: Release, temperature: float, template: PromptTemplate, fixe
             "LLM": "its own: see where it comes from",
         },
     }
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _card(config: dict[str, Any], fixed: bool) -> str:

@@ -28,6 +28,6 @@ def begin_batches(llm: Llm, int8: bool) -> Begin:
     if packable(llm.model):
         return partial(PackedBatch, PackedLlama(llm.model, int8).eval())
     if int8 and on_cpu:
-        quantise_linears(llm.model)
+        quantise_linears(llm.model, biased=True)
         use_double_attention(llm.model)
     return partial(PromptBatch, llm.model)

@@ -69,11 +69,13 @@ class Int8Linear(nn.Module):
         return out.reshape(*x.shape[:-1], self.out_features)
 
 
-def quantise_linears(model: nn.Module) -> int:
-    """Replace every `nn.Linear` without bias under `model` by its int8 form; returns how many."""
-    found = [(parent, name, layer) for parent, name, layer in _linears(model) if layer.bias is None]
+def quantise_linears(model: nn.Module, biased: bool = False) -> int:
+    """Replace every `nn.Linear` without bias under `model` by its int8 form, and those with one if `biased` is set;
+    returns how many."""
+    found = [(parent, name, layer) for parent, name, layer in _linears(model) if biased or layer.bias is None]
     for parent, name, layer in found:
-        setattr(parent, name, Int8Linear(layer.weight.detach().float()))
+        bias = None if layer.bias is None else layer.bias.detach().float()
+        setattr(parent, name, Int8Linear(layer.weight.detach().float(), bias))
     return len(found)
 
 

@@ -45,8 +45,8 @@ class LlmDecoder:
         self._template = template
         self._begin: Begin = begin or partial(PromptBatch, llm.model)
         # A caption is one line: a line break ends it as the end token does.
-        self._end_tokens = frozenset({llm.end_token, *llm.tokenize("\n")[-1:]})
-        self._forbidden = torch.tensor(sorted(set(llm.tokenizer.all_special_ids) - {llm.end_token}))
+        self._end_tokens = llm.end_tokens | frozenset(llm.tokenize("\n")[-1:])
+        self._forbidden = torch.tensor(sorted(set(llm.control_tokens.values()) - llm.end_tokens), dtype=torch.long)
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Prompt], options: GenerationOptions, gone: Gone = nobody) -> list[Generated]:
@@ -68,8 +68,8 @@ class LlmDecoder:
         for prompt in prompts:
             before, after = encode_prompt(self._llm, self._template, prompt)
             # One at a time: a product over several rows may round otherwise than over one.
-            audio = self._projector(torch.as_tensor(prompt.vector).float()[None])[0].to(device)
-            around = [table(torch.tensor(tokens, device=device)) for tokens in (before, after)]
+            audio = self._projector(torch.as_tensor(prompt.vector).float()[None])[0].to(table.weight)
+            around = [table(torch.tensor(tokens, dtype=torch.long, device=device)) for tokens in (before, after)]
             rows.append(torch.cat([around[0], audio, around[1]]))
         return rows
 

@@ -19,8 +19,8 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 def packable(model: Any) -> bool:
     """Whether a causal model of transformers is a Llama in float32 on the CPU, which is what `PackedLlama` computes."""
-    kind = model.config.model_type, model.config.hidden_act
-    return kind == ("llama", "silu") and model.device.type == "cpu" and model.dtype == torch.float32
+    llama = model.config.model_type == "llama" and model.config.hidden_act == "silu"
+    return bool(llama and model.device.type == "cpu" and model.dtype == torch.float32)
 
 
 class PackedLlama(nn.Module):

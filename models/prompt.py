@@ -34,12 +34,14 @@ class PromptTemplate:
         similar_item: how one similar caption is written, with ``{caption}``.
         separator: between similar captions.
         none: what ``{similar}`` becomes when there are no similar captions.
+        starts: whether the LLM's start token stands before the text; that of a chat (`models.chat`) has its own.
     """
 
     text: str
     similar_item: str
     separator: str
     none: str
+    starts: bool = True
 
     def __post_init__(self) -> None:
         for placeholder in ("{similar}", "{audio}"):
@@ -66,8 +68,8 @@ class Tokenizer(Protocol):
     """What writing a prompt needs of an LLM: `models.llm.Llm`."""
 
     @property
-    def start_token(self) -> int:
-        """Token id that begins a text."""
+    def start_token(self) -> int | None:
+        """Token id that begins a text, if there is one."""
 
     @property
     def control_tokens(self) -> Mapping[str, int]:
@@ -85,7 +87,8 @@ def encode_prompt(llm: Tokenizer, template: PromptTemplate, prompt: Prompt) -> t
     """
     similar = template.similar(prompt.similar_captions)
     before, after = (_encode(llm, side, similar) for side in template.text.split("{audio}"))
-    return [llm.start_token, *before], after
+    start = [llm.start_token] if template.starts and llm.start_token is not None else []
+    return start + before, after
 
 
 def _encode(llm: Tokenizer, side: str, similar: str) -> list[int]:

@@ -1,6 +1,8 @@
 """What the shipped service loads: a bundle of `models` and a datastore, embedded or on a server."""
 
+import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,9 @@ from service.settings import DatastoreSettings, Settings, variable_name
 
 if TYPE_CHECKING:
     from datastores.qdrant.config import QdrantConfig
+    from models.device import Wishes
+
+logger = logging.getLogger(__name__)
 
 EMBEDDED = "embedded"
 
@@ -25,10 +30,26 @@ def load_bundle(settings: Settings) -> Bundle:
     import torch
 
     from models import bundle
+    from models.cores import share_cores
+    from models.warming import warm
 
-    # The CLAP and the decoder have a thread each; together they should take the cores, not twice as many.
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
-    return bundle.load_bundle(settings.bundle, device=settings.device, cache=settings.cache)
+    cores = share_cores(writers=settings.batching.writers)
+    torch.set_num_threads(cores.threads)
+    loaded = bundle.load_bundle(settings.bundle, cache=settings.cache, wishes=wishes(settings))
+    on_cpu = loaded.plan is None or loaded.plan.llm.value[0].type == "cpu"
+    if on_cpu:
+        loaded = replace(loaded, writers=cores.writers)
+    logger.info("the models wrote their first caption in %.1f s", warm(loaded))
+    return loaded
+
+
+def wishes(settings: Settings) -> "Wishes":
+    """What the settings say of where and how the models run: see `models.device.choose_plan`."""
+    from models.device import Wishes
+
+    return Wishes(
+        settings.device, settings.clap.device, settings.llm.device, settings.llm.dtype, settings.llm.quantisation
+    )
 
 
 async def open_store(settings: Settings) -> DomainStore:

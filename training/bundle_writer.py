@@ -10,9 +10,10 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from models.bundle import ADAPTER, PROJECTOR, BundleConfig, read_config
+from models.checksums import SUMS, seal
 from training.batches import CaptionLoss
 
-_REPLACED = {PROJECTOR, ADAPTER, "README.md", "bundle.json", "__pycache__", "__init__.py"}
+_REPLACED = {PROJECTOR, ADAPTER, SUMS, "README.md", "bundle.json", "__pycache__", "__init__.py"}
 
 
 class OutputExists(ValueError):
@@ -55,6 +56,7 @@ def write_bundle(
     for path in unfinished.rglob("*.safetensors"):
         # safetensors makes files for their owner alone, and a service often runs as somebody else.
         path.chmod(0o644)
+    seal(unfinished)
     shutil.rmtree(out, ignore_errors=True)
     unfinished.rename(out)
 
@@ -75,6 +77,7 @@ def _save_adapter(llm: Any, folder: Path, llm_name: str) -> None:
 def _config(base: BundleConfig, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     config = base.model_dump(mode="json")
     config["name"] = name
+    config["llm"]["adapter"] = True
     config["provenance"] = base.provenance | {
         "decoder": "trained on text only: README.md and training.json beside this"
     }

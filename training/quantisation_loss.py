@@ -13,7 +13,16 @@ import torch
 import typer
 
 from models.attention import use_double_attention
-from models.bundle import ADAPTER, PROJECTOR, bundle_folder, load_clap, load_source, merge_adapter, read_config
+from models.bundle import (
+    ADAPTER,
+    PROJECTOR,
+    bundle_folder,
+    load_clap,
+    load_source,
+    merge_adapter,
+    prompt_template,
+    read_config,
+)
 from models.int8 import quantise_linears
 from models.projector import Projector
 from training.batches import CaptionLoss
@@ -33,10 +42,11 @@ def measure(
     folder = bundle_folder(bundle)
     config = read_config(folder)
     clap = load_clap(config.clap, folder, cpu)
-    llm = load_source(config.llm.source)
-    merge_adapter(llm, folder / ADAPTER)
+    llm = load_source(config.llm, folder)
+    if config.llm.adapter:
+        merge_adapter(llm, folder / ADAPTER)
     projector = Projector.load(folder / PROJECTOR, clap.embedding_dim, llm.hidden_size)
-    template = config.prompt.as_template()
+    template = prompt_template(config.prompt, llm)
     loaded = [load_corpus(path, clap) for path in corpora]
     with tempfile.TemporaryDirectory() as cache:
         vectors = [embed_corpus(corpus, clap, Path(cache), lambda _: None) for corpus in loaded]

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from safetensors.torch import load_file
 
-from models.bundle import ADAPTER, PROJECTOR, BundleConfig, load_source, read_config
+from models.bundle import ADAPTER, PROJECTOR, BundleConfig, load_source, prompt_template, read_config
 from models.clap.base import Clap
 from models.llm import Llm
 from models.projector import Projector
@@ -87,9 +87,9 @@ def train(job: Job, clap: Clap, console: Console, accelerator: Any) -> Trained:
     chosen = "as asked" if job.selection else "chosen from the corpora"
     console.print(f"similar captions have similarity {selection.low:.3f} to {selection.high:.3f} ({chosen})")
     examples = job.examples(selection)
-    llm = load_source(config.llm.source)
+    llm = load_source(config.llm, job.base)
     loss = caption_loss(llm, job.base, clap.embedding_dim, options)
-    template = config.prompt.as_template()
+    template = prompt_template(config.prompt, llm)
     tokens = loss.projector.tokens
     validations: dict[str, list[Batch]] = {}
     if job.clips:
@@ -125,8 +125,14 @@ def caption_loss(llm: Llm, base: Path, embedding_dim: int, options: TrainOptions
     Layers that the bundle's LoRA does not adapt begin with one that changes nothing.
 
     Raises:
-        ValueError: the bundle's LoRA has another rank, or its projector does not fit.
+        ValueError: the bundle's LoRA has another rank, its projector does not fit, or the loss is not that of its LLM.
     """
+    # The loss needs the layers apart from the output layer, and attention that takes any mask.
+    apart = hasattr(llm.model, "model") and hasattr(llm.model, "lm_head")
+    if not apart or llm.model.config._attn_implementation != "sdpa":
+        raise ValueError(
+            f"{type(llm.model).__name__} cannot be trained here; Llama, Mistral and Qwen and their like can"
+        )
     torch.manual_seed(options.seed)
     half = max(1, options.rank // 2)
     lora = LoraConfig(

@@ -4,6 +4,7 @@ Knows log-mel blocks, their 512-d features and the category posteriors; knows no
 """
 
 import math
+import pickle
 from pathlib import Path
 from typing import Any, cast
 
@@ -180,8 +181,11 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         np.dtypes.Int64DType,
         np.dtypes.Float64DType,
     ]
-    with torch.serialization.safe_globals(numpy_types):
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        with torch.serialization.safe_globals(numpy_types):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise WrongWeights(f"{path} cannot be read without running what is in it: {str(error)[:80]}") from error
     try:
         weights, heads = loaded
         return dict(weights), dict(heads)

@@ -29,12 +29,6 @@ class Centring:
     text: FloatArray
 
     @classmethod
-    def measure(cls, audio: FloatArray, text: FloatArray) -> "Centring":
-        """From embeddings of many recordings [n, d] and of many captions [m, d], not centred."""
-        means = (side.mean(axis=0, dtype=np.float64).astype(np.float32) for side in (audio, text))
-        return cls(*means)
-
-    @classmethod
     def load(cls, path: Path, embedding_dim: int) -> "Centring":
         """Raises `MissingWeights` for no file, `WrongWeights` unless it holds two finite vectors of this length."""
         if not path.is_file():

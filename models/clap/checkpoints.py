@@ -4,11 +4,11 @@ import hashlib
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -19,6 +19,10 @@ Weights = dict[str, Tensor]
 
 _WRAPPERS = ("state_dict", "model")
 _PARALLEL = "module."
+_DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
+    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
 
 
 def read_weights(path: Path) -> Weights:
@@ -31,9 +35,19 @@ def read_weights(path: Path) -> Weights:
         MissingWeights: there is no such file.
         WrongWeights: the file is unreadable, holds more than weights, or no weights at all.
     """
+    return _read(path, "cpu")
+
+
+def read_shapes(path: Path) -> Weights:
+    """As `read_weights`, but the tensors are on torch's meta device: shapes and types, and no numbers are read."""
+    return _read(path, "meta")
+
+
+def _read(path: Path, device: Literal["cpu", "meta"]) -> Weights:
     if not path.is_file():
         raise MissingWeights(f"there is no file {path}")
-    loaded: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+    read = _read_safetensors if path.suffix == ".safetensors" else _read_checkpoint
+    loaded: Any = read(path, device)
     for wrapper in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
@@ -47,14 +61,21 @@ def read_weights(path: Path) -> Weights:
     return dict(loaded)
 
 
-def _read_safetensors(path: Path) -> Weights:
+def _read_safetensors(path: Path, device: str) -> Weights:
     try:
-        return load_file(path)
+        if device == "cpu":
+            return load_file(path)
+        with safe_open(path, "pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            return {
+                name: torch.empty(one.get_shape(), dtype=_DTYPES.get(one.get_dtype(), torch.uint8), device="meta")
+                for name, one in slices.items()
+            }
     except (OSError, SafetensorError) as error:
         raise WrongWeights(f"{path} cannot be read: {error}") from error
 
 
-def _read_checkpoint(path: Path) -> object:
+def _read_checkpoint(path: Path, device: str) -> object:
     # Training loops pickled losses and scores beside the weights as numpy scalars. Their constructor moved between
     # numpy 1 and 2; a scalar names it.
     rebuild: Any = np.float64(0.0).__reduce__()[0]
@@ -65,7 +86,7 @@ def _read_checkpoint(path: Path) -> object:
     ]
     try:
         with torch.serialization.safe_globals(numbers):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         raise WrongWeights(f"{path} holds more than weights and was not unpickled: {_first_line(error)}") from error
     except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:

@@ -1,5 +1,6 @@
 """CLAPs of transformers: ``laion/clap-htsat-unfused`` and its relatives, from the hub or from a folder."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,8 @@ def load_huggingface(
         )
     except OSError as error:
         raise MissingWeights(f"no CLAP of transformers at {source}: {error}") from error
+    except pickle.UnpicklingError as error:
+        raise WrongWeights(f"the weights of {source} hold more than weights and were not unpickled") from error
     except (RuntimeError, ValueError, TypeError) as error:
         raise WrongWeights(f"{source} holds no CLAP of transformers: {error}") from error
     model, report = loaded

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from service.cli.errors import CommandError
+from service.cli.manual import examples
 
 imports = typer.Typer(no_args_is_help=True, help="Make a bundle of what others trained.")
 
@@ -15,7 +16,14 @@ def _group() -> None:
     """Make a bundle of what others trained."""
 
 
-@imports.command("drcap")
+@imports.command(
+    "drcap",
+    epilog=examples(
+        "drcap import drcap --clap best_model.pt --projector model.pt \\\\",
+        "  --adapter drcap/ --llm vicuna-7b-v1.5 --tokenizer roberta-base/ \\\\",
+        "  --out bundles/drcap",
+    ),
+)
 def import_release(
     clap: Annotated[Path, typer.Option(help="the CLAP, best_model.pt", exists=True, dir_okay=False)],
     projector: Annotated[Path, typer.Option(help="the projector, model.pt", exists=True, dir_okay=False)],
@@ -30,12 +38,8 @@ def import_release(
         bool, typer.Option("--fixed", help="with the corrected prompt and a renormalised projection")
     ] = False,
 ) -> None:
-    """Import the weights that the authors of DRCap released.
-
-    Example: drcap import drcap --clap best_model.pt --projector model.pt --adapter drcap/ --llm vicuna-7b-v1.5
-    --tokenizer roberta-base/ --out bundles/drcap
-    """
-    from models.bundle import BundleError
+    """Import the weights that the authors of DRCap released."""
+    from models.bundle_config import BundleError
     from models.clap.aisfx import WrongWeights
     from models.drcap_import import Release, import_drcap
     from models.packages import MissingWeights

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -275,3 +277,44 @@ def test_windows_are_equal_and_cover_everything(samples: int, parts: int) -> Non
     assert max(map(len, windows)) - min(map(len, windows)) <= 1
     assert max(map(len, windows)) <= 20_000
     np.testing.assert_array_equal(np.concatenate(windows), recording.samples)
+
+
+@pytest.mark.parametrize("samples", [1, 7, 20_000, 20_001, 39_999, 50_003, 1_234_567])
+@pytest.mark.parametrize("hearings", [1, 2, 3])
+def test_windows_that_overlap_hear_every_moment_and_their_times_meet(samples: int, hearings: int) -> None:
+    recording = Recording(np.arange(samples, dtype=np.float32), 10_000, samples / 10_000)
+    windows = recording.cut(2.0, hearings)
+    alone = recording.windows(2.0)
+    assert len(windows) == (len(alone) - 1) * hearings + 1
+    for one, tile in zip(windows[::hearings], alone, strict=True):
+        np.testing.assert_array_equal(one.samples, tile)
+    assert {len(one.samples) for one in windows} <= {len(alone[0]) - 1, len(alone[0])}
+    assert windows[0].start == 0.0
+    assert windows[-1].end == recording.duration
+    assert [one.start for one in windows[1:]] == [one.end for one in windows[:-1]]
+    for one in windows:
+        assert one.start < one.end
+        assert one.samples[0] <= one.start * 10_000 + 1
+        assert one.end * 10_000 <= one.samples[-1] + 2
+
+
+@pytest.mark.parametrize("rate", [8_000, RATE])
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_long_recording_is_held_once_while_it_is_decoded(rate: int, stated: bool) -> None:
+    data = bytearray(encode(tone(120.0, rate), rate))
+    if not stated:
+        data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
+    sent = bytes(data)
+    tracemalloc.start()
+    try:
+        samples = decode(sent, RATE, LIMITS).samples
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # Of unknown length it grows by doubling, with the shorter one beside it.
+    assert peak < samples.nbytes * (1.4 if stated else 3.2) + 3_000_000
+
+
+def test_windows_hold_no_copy_of_the_recording() -> None:
+    recording = Recording(np.zeros(100_000, dtype=np.float32), 10_000, 10.0)
+    assert all(np.shares_memory(one.samples, recording.samples) for one in recording.cut(2.0, 4))

@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from service.audio.decoding import Recording
 from service.bundle import Bundle
 from service.captioning.captioner import Caption, Captioner, CaptionOptions
 from service.captioning.models import WorkingModels
+from service.captioning.progress import Progress, Stage
+from service.captioning.segments import Segment
 from service.captioning.stopwatch import Stopwatch
-from service.settings import BatchingSettings
+from service.settings import BatchingSettings, SegmentsSettings
 from tests.fakes import FakeBundle, FakeClap, FakeDecoder, FakeProjection, FakeRetrieval
 from tests.memory_store import MemoryStore
 from tests.recordings import tone
@@ -36,11 +39,13 @@ def recording(*pieces: FloatArray) -> Recording:
 
 
 @asynccontextmanager
-async def captioning(bundle: Bundle, store: DomainStore) -> AsyncIterator[Captioner]:
+async def captioning(
+    bundle: Bundle, store: DomainStore, segments: SegmentsSettings | None = None
+) -> AsyncIterator[Captioner]:
     models = WorkingModels(bundle, BatchingSettings(), calls=4)
     await models.start()
     try:
-        yield Captioner(bundle, store, models)
+        yield Captioner(bundle, store, models, segments)
     finally:
         await models.close()
 
@@ -112,15 +117,20 @@ async def test_the_vector_of_a_clip_is_the_renormalised_mean_of_its_windows(stor
     assert np.linalg.norm(decoder.prompts[0].vector) == pytest.approx(1.0)
 
 
-async def test_each_window_can_have_its_own_caption(store: MemoryStore) -> None:
-    heard = recording(tone(2.0, hertz=400), tone(2.0, hertz=1000), tone(2.0, hertz=2000))
+async def test_each_part_that_sounds_different_has_its_own_caption(store: MemoryStore) -> None:
+    heard = recording(tone(6.0, hertz=400), tone(6.0, hertz=1000), tone(6.0, hertz=2000))
     made = await caption_once(FakeBundle(), store, heard, by_window=True)
-    assert [(s.start, s.end, s.caption) for s in made.segments] == [
-        (0.0, 2.0, "Heard: tone 4"),
-        (2.0, 4.0, "Heard: tone 10"),
-        (4.0, 6.0, "Heard: tone 20"),
-    ]
+    assert [one.caption for one in made.segments] == ["Heard: tone 4", "Heard: tone 10", "Heard: tone 20"]
+    assert_tiling(made.segments, 18.0)
+    assert [one.end for one in made.segments[:2]] == [pytest.approx(6.0, abs=0.5), pytest.approx(12.0, abs=0.5)]
     assert store.searches == [4]
+
+
+def assert_tiling(segments: Sequence[Segment], duration: float) -> None:
+    assert segments[0].start == 0.0
+    assert segments[-1].end == duration
+    assert [one.start for one in segments[1:]] == [one.end for one in segments[:-1]]
+    assert all(one.start < one.end for one in segments)
 
 
 async def test_the_only_window_has_the_caption_of_the_clip(store: MemoryStore) -> None:
@@ -129,10 +139,94 @@ async def test_the_only_window_has_the_caption_of_the_clip(store: MemoryStore) -
     assert store.searches == [1]
 
 
-async def test_many_windows_are_all_captioned_in_order(store: MemoryStore) -> None:
-    pieces = [tone(2.0, hertz=400 if n % 2 else 1000) for n in range(37)]
-    made = await caption_once(FakeBundle(), store, recording(*pieces), by_window=True)
-    assert [s.caption for s in made.segments] == ["Heard: tone 4" if n % 2 else "Heard: tone 10" for n in range(37)]
+async def test_ten_minutes_of_one_sound_cost_one_caption(store: MemoryStore) -> None:
+    decoder = ReadingDecoder()
+    made = await caption_once(FakeBundle(decoder=decoder), store, recording(tone(600.0, hertz=400)), by_window=True)
+    assert made.segments == (Segment(0.0, 600.0, made.text),)
+    assert len(decoder.prompts) == 1
+
+
+async def test_parts_of_one_caption_that_follow_each_other_become_one_segment(store: MemoryStore) -> None:
+    class Terse(FakeDecoder):
+        def generate(
+            self, prompts: Sequence[Prompt], options: GenerationOptions, gone: Gone = nobody
+        ) -> list[Generated]:
+            return [Generated("A tone.", 2) for _ in prompts]
+
+    heard = recording(tone(6.0, hertz=400), tone(6.0, hertz=1000))
+    made = await caption_once(FakeBundle(decoder=Terse()), store, heard, by_window=True)
+    assert made.segments == (Segment(0.0, 12.0, "A tone."),)
+    assert made.tokens == 6
+
+
+def changing(seconds: float, every: float = 4.0) -> Recording:
+    """Another tone every so many seconds."""
+    return recording(*[tone(every, hertz=(400, 1000, 2000)[n % 3]) for n in range(round(seconds / every))])
+
+
+async def test_many_parts_are_all_captioned_in_order(store: MemoryStore) -> None:
+    made = await caption_once(FakeBundle(), store, changing(148.0), by_window=True)
+    assert [one.caption for one in made.segments] == [f"Heard: tone {(4, 10, 20)[n % 3]}" for n in range(37)]
+    assert_tiling(made.segments, 148.0)
+
+
+async def test_neighbours_are_searched_for_as_many_captions_as_are_written_at_a_time(store: MemoryStore) -> None:
+    await caption_once(FakeBundle(), store, changing(148.0), by_window=True)
+    assert store.searches == [8, 8, 8, 8, 6]
+
+
+async def test_a_clip_is_captioned_alike_with_and_without_segments(store: MemoryStore) -> None:
+    for seconds in (1.0, 7.0, 30.0):
+        for moment in (1.0, 2.0, 5.0):
+            without, decoder = ReadingDecoder(), ReadingDecoder()
+            heard, segments = changing(max(4.0, seconds)), SegmentsSettings(window_seconds=moment)
+            async with captioning(FakeBundle(decoder=without), store, segments) as captioner:
+                await caption(captioner, heard)
+            async with captioning(FakeBundle(decoder=decoder), store, segments) as captioner:
+                made = await caption(captioner, heard, by_window=True)
+            np.testing.assert_array_equal(decoder.prompts[0].vector, without.prompts[0].vector)
+            assert_tiling(made.segments, heard.duration)
+
+
+async def test_windows_that_serve_the_clip_and_its_parts_are_heard_once(store: MemoryStore) -> None:
+    class CountingClap(FakeClap):
+        heard = 0
+
+        def embed_audio(self, windows: Sequence[FloatArray]) -> FloatArray:
+            self.heard += len(windows)
+            return super().embed_audio(windows)
+
+    for moment, windows in ((2.0, 9), (1.0, 5 + 19)):
+        clap = CountingClap()
+        async with captioning(FakeBundle(clap=clap), store, SegmentsSettings(window_seconds=moment)) as captioner:
+            await caption(captioner, recording(tone(10.0)), by_window=True)
+        assert clap.heard == windows
+
+
+async def test_progress_never_falls_and_tells_every_segment(store: MemoryStore) -> None:
+    told: list[Progress] = []
+    async with captioning(FakeBundle(), store) as captioner:
+        version = await captioner.resolve("city")
+        options = CaptionOptions(3, GenerationOptions(), by_window=True)
+        made = await captioner.caption(changing(148.0), version, options, Stopwatch(), report=told.append)
+    assert (told[0].stage, told[0].done) == (Stage.embed_audio, 0.0)
+    assert (told[-1].stage, told[-1].done) == (Stage.generate, 1.0)
+    shares = [one.done for one in told]
+    assert shares == sorted(shares)
+    assert len(set(shares)) > 10
+    assert [stage for stage, _ in groupby(told, lambda one: one.stage)] == [Stage.embed_audio, Stage.generate]
+    assert sum((one.segments for one in told), ()) == made.segments
+    assert sum(1 for one in told if one.segments) == 5
+
+
+async def test_progress_of_a_single_caption_tells_no_segments(store: MemoryStore) -> None:
+    told: list[Progress] = []
+    async with captioning(FakeBundle(), store) as captioner:
+        version = await captioner.resolve("city")
+        options = CaptionOptions(3, GenerationOptions())
+        await captioner.caption(changing(40.0), version, options, Stopwatch(), report=told.append)
+    assert told[-1].done == 1.0
+    assert all(one.segments == () for one in told)
 
 
 async def test_no_similar_captions_can_be_asked_for(store: MemoryStore) -> None:

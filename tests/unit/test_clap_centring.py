@@ -1,5 +1,6 @@
 """Means taken off both sides of a CLAP, whatever its backend."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ from safetensors.numpy import save_file
 
 from models.bundle import BundleError, load_clap
 from models.clap.base import FloatArray
-from models.clap.centring import Centring
+from models.clap.centring import CentredClap, Centring
+from models.clap.means import TooFew, measure
 from models.packages import MissingWeights
 from tests.clap_backends import CAPTIONS, sounds, write_wavcaps
 
@@ -47,12 +49,56 @@ def test_the_means_are_part_of_the_fingerprint(tmp_path: Path) -> None:
     assert all(one.startswith("wavcaps-") for one in prints)
 
 
-def test_measured_means_bring_both_sides_around_the_origin(tmp_path: Path) -> None:
-    draw = np.random.default_rng(0)
-    audio, text = (draw.normal(size=(50, 16)).astype(np.float32) + shift for shift in (3.0, -3.0))
-    measured = Centring.measure(audio, text)
-    np.testing.assert_allclose(measured.audio, audio.mean(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(measured.text, text.mean(axis=0), rtol=1e-5)
+class _Shifted:
+    """A CLAP that hears on one side of the origin and reads on the other; a window's or text's length seeds it."""
+
+    sample_rate, window_seconds, embedding_dim, temperature, fingerprint = 8_000, 1.0, 16, 0.1, "shifted-0"
+
+    def embed_audio(self, windows: Sequence[FloatArray]) -> FloatArray:
+        return np.stack([self._vector(len(one), 1.0) for one in windows])
+
+    def embed_text(self, texts: Sequence[str]) -> FloatArray:
+        return np.stack([self._vector(len(one), -1.0) for one in texts])
+
+    def reads_whole(self, texts: Sequence[str]) -> list[bool]:
+        return [True] * len(texts)
+
+    def _vector(self, seed: int, shift: float) -> FloatArray:
+        moved = np.random.default_rng(seed).normal(size=16) + shift
+        return np.asarray(moved / np.linalg.norm(moved), dtype=np.float32)
+
+
+def _windows(*lengths: int) -> list[FloatArray]:
+    return [np.zeros(length, np.float32) for length in lengths]
+
+
+def test_a_mean_weighs_every_recording_and_every_caption_alike() -> None:
+    clap = _Shifted()
+    texts = ["a" * length for length in range(1, 150)]
+    measured = measure(clap, [_windows(1, 2, 3), _windows(4)], texts)
+    of_first, of_second = clap.embed_audio(_windows(1, 2, 3)).mean(axis=0), clap.embed_audio(_windows(4))[0]
+    np.testing.assert_allclose(measured.centring.audio, (of_first + of_second) / 2, atol=1e-6)
+    np.testing.assert_allclose(measured.centring.text, clap.embed_text(texts).mean(axis=0), atol=1e-6)
+    assert (measured.recordings, measured.captions) == (2, 149)
+    assert measured.gap == pytest.approx(np.linalg.norm(measured.centring.audio - measured.centring.text))
+
+
+def test_measured_means_bring_both_sides_around_the_origin() -> None:
+    clap = _Shifted()
+    recordings, texts = [_windows(length) for length in range(1, 60)], ["a" * length for length in range(1, 60)]
+    measured = measure(clap, recordings, texts)
+    centred = CentredClap(clap, measured.centring)
+    heard = np.concatenate([centred.embed_audio(windows) for windows in recordings])
+    left = np.linalg.norm(heard.mean(axis=0) - centred.embed_text(texts).mean(axis=0))
+    assert measured.gap > 1.0
+    assert left < 0.2
+
+
+def test_a_mean_of_one_is_refused() -> None:
+    with pytest.raises(TooFew, match="1 recordings"):
+        measure(_Shifted(), [_windows(1)], ["a", "b"])
+    with pytest.raises(TooFew, match="0 captions"):
+        measure(_Shifted(), [_windows(1), _windows(2)], [])
 
 
 def test_a_vector_that_is_the_mean_keeps_its_direction(tmp_path: Path) -> None:

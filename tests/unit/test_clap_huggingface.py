@@ -1,7 +1,6 @@
 """CLAPs of transformers: equal to its own forward, strict, and nothing leaves the machine."""
 
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from models.bundle import BundleError, ClapSection, load_clap
 from models.packages import MissingWeights
 from tests.clap_backends import CAPTIONS, WRITERS, huggingface_model, sounds, write_huggingface
+from tests.no_network import refuse_sockets
 
 CPU = torch.device("cpu")
 
@@ -46,15 +46,7 @@ def test_nothing_reaches_the_network_when_files_are_local(
     tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     section = WRITERS[backend](tmp_path)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-
-    def refuse(*args: object, **more: object) -> None:
-        raise AssertionError(f"a socket was asked for {args}")
-
-    for call in ("connect", "connect_ex", "sendto"):
-        monkeypatch.setattr(socket.socket, call, refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket, "create_connection", refuse)
+    refuse_sockets(monkeypatch)
     clap = load_clap(section, tmp_path, CPU)
     assert clap.embed_text(["a dog"]).shape == clap.embed_audio(sounds(clap.sample_rate)[2:]).shape
 

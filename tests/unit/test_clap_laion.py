@@ -72,20 +72,6 @@ def test_a_checkpoint_that_is_not_laions_is_refused_by_name(
         load_clap(section, tmp_path, CPU)
 
 
-class _Trap:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return (Path.touch, (Path("sprung"),))  # type: ignore[return-value]
-
-
-def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    section = write_laion(tmp_path)
-    torch.save({"state_dict": {"a": torch.zeros(1)}, "trap": _Trap()}, tmp_path / section.source)
-    with pytest.raises(BundleError, match="holds more than weights and was not unpickled"):
-        load_clap(section, tmp_path, CPU)
-    assert not (tmp_path / "sprung").exists()
-
-
 def _saved(value: object) -> bytes:
     into = io.BytesIO()
     torch.save(value, into)

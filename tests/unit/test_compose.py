@@ -108,7 +108,15 @@ def test_no_secret_stands_in_the_environment() -> None:
     for name in SERVICES:
         for variable, value in service(name).get("environment", {}).items():
             if re.search(r"KEY|PASSWORD|SECRET|TOKEN", variable):
-                assert str(value).startswith("/run/secrets/"), variable
+                assert str(value).startswith(("/run/secrets/", "/run/keys/")), variable
+
+
+def test_the_keys_are_mounted_as_a_folder_for_the_service_alone() -> None:
+    mounted = {name: [one for one in service(name)["volumes"] if "/keys" in one] for name in SERVICES}
+    keys = ["${DRCAP_SECRETS}/keys:/run/keys:ro"]
+    assert mounted == {name: keys if name in OURS else [] for name in SERVICES}
+    for name in OURS:
+        assert service(name)["environment"]["DRCAP_AUTH__KEYS_FILE"].startswith("/run/keys/")
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -123,7 +131,7 @@ def test_every_volume_and_network_is_declared() -> None:
     for name in SERVICES:
         assert set(service(name)["networks"]) <= set(compose()["networks"])
     used = {volume.split(":")[0] for name in SERVICES for volume in service(name)["volumes"]}
-    assert {source for source in used if not source.startswith(".")} == set(compose()["volumes"])
+    assert {source for source in used if not source.startswith((".", "$"))} == set(compose()["volumes"])
 
 
 def test_the_gpu_is_asked_for_in_a_profile_only_and_all_else_is_as_on_the_cpu() -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from service.captioning.captioner import Captioner
 from service.monitoring import labels
 from tests.touched_metrics import samples, touched
 
@@ -112,9 +111,8 @@ def test_the_stages_that_are_asked_for_are_stages_of_a_caption() -> None:
         for _, label, value in selectors(expression)
         if label == "stage"
     }
-    pipeline = Path(str(importlib.import_module(Captioner.__module__).__file__)).read_text(encoding="utf-8")
-    route = (ROOT / "service" / "routes" / "captions.py").read_text(encoding="utf-8")
-    assert asked <= set(re.findall(r'watch\.stage\("(\w+)"\)', pipeline + route))
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "service").rglob("*.py")]
+    assert asked <= set(re.findall(r'watch\.stage\("(\w+)"\)', "".join(sources)))
 
 
 def test_the_service_is_scraped_under_the_job_that_the_rules_name() -> None:

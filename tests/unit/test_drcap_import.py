@@ -100,7 +100,7 @@ def _authors_logits(release: Release, vector: Tensor, lora: dict[str, Tensor]) -
 @torch.no_grad()
 def _bundle_logits(bundle: Path, vector: Tensor) -> Tensor:
     config = read_config(bundle)
-    llm = load_source(config.llm.source)
+    llm = load_source(config.llm, bundle)
     merge_adapter(llm, bundle / "adapter")
     projector = Projector.load(bundle / "projector.safetensors", D, llm.hidden_size)
     before, after = encode_prompt(llm, config.prompt.as_template(), Prompt(vector.numpy(), SIMILAR))

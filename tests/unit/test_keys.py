@@ -157,6 +157,15 @@ def test_a_new_key_in_a_file_is_known_to_a_service_and_only_its_digest_is_kept(t
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_who_could_read_the_file_still_can_when_it_is_changed(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    run("new", "studio", "--scope", "caption", "--file", file)
+    file.chmod(0o444)
+    run("new", "boss", "--scope", "admin", "--file", file)
+    run("rm", "studio", "--file", file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o444
+
+
 def test_a_new_key_without_a_file_is_shown_with_its_entry() -> None:
     made = run("new", "studio", "--scope", "caption")
     entry = json.loads(made.stderr.partition(": ")[2])

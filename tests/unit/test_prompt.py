@@ -13,7 +13,7 @@ TEMPLATE = PromptTemplate("Similar:\n{similar}\nAudio: {audio}\nCaption:", "- {c
 class Letters:
     """One token a letter."""
 
-    start_token = -1
+    start_token: int | None = -1
     control_tokens: ClassVar = {"</s>": -2}
 
     def tokenize(self, text: str) -> list[int]:
@@ -66,3 +66,17 @@ def test_a_control_token_is_one_in_the_template_and_text_in_a_caption() -> None:
     before, after = encode_prompt(Letters(), template, Prompt(np.zeros(4, dtype=np.float32), ("a</s>",)))
     assert before == [-1, *map(ord, "a</s>"), -2]
     assert after == [-2, ord("x")]
+
+
+class WithoutStart(Letters):
+    start_token = None
+
+
+def test_a_prompt_of_an_llm_without_a_start_token_begins_with_its_text() -> None:
+    before, _ = encode_prompt(WithoutStart(), TEMPLATE, Prompt(np.zeros(4, dtype=np.float32)))
+    assert before[0] == ord("S")
+
+
+def test_a_template_that_has_its_own_start_gets_no_second_one() -> None:
+    template = PromptTemplate("{similar}{audio}", "{caption}", "", "x", starts=False)
+    assert encode_prompt(Letters(), template, Prompt(np.zeros(4, dtype=np.float32))) == ([ord("x")], [])

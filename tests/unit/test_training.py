@@ -156,7 +156,8 @@ def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return load_source(read_config(write_tiny_bundle(tmp_path_factory.mktemp("tiny"))).llm.source)
+    folder = write_tiny_bundle(tmp_path_factory.mktemp("tiny"))
+    return load_source(read_config(folder).llm, folder)
 
 
 TEMPLATE = PromptTemplate("{similar}\n{audio}:", "- {caption}", "\n", "-")

@@ -69,7 +69,7 @@ def test_the_loss_falls_and_the_bundle_loads_strictly(base: Path, tmp_path: Path
     config = read_config(tmp_path / "bundle")
     assert config.name == "mine"
     assert config.licences["captions of tiny (projector and adapter)"] == "CC0"
-    llm = load_source(config.llm.source)
+    llm = load_source(config.llm, tmp_path)
     before = llm.model.model.layers[0].self_attn.q_proj.weight.clone()
     merge_adapter(llm, tmp_path / "bundle" / "adapter")
     assert not torch.equal(before, llm.model.model.layers[0].self_attn.q_proj.weight)
@@ -210,7 +210,7 @@ def parts(base: Path, options: TrainOptions) -> tuple[Any, list[Any], Any]:
     from training.examples import Example
     from training.run import caption_loss
 
-    llm = load_source(read_config(base).llm.source)
+    llm = load_source(read_config(base).llm, base)
     clap, captions = FakeClap(), tiny_captions(8)
     vectors = clap.embed_text(captions)
     examples = [Example(v, (captions[-1],), (c,)) for v, c in zip(vectors[:4], captions, strict=False)]

@@ -2,6 +2,7 @@
 
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import torch
@@ -9,6 +10,7 @@ import typer
 from rich.console import Console
 
 from benchmarks import datastore, projection, registration
+from benchmarks import keys as keys_benchmark
 from benchmarks.captions import TooFewCaptions, load_captions
 from benchmarks.report import Report
 from benchmarks.vectors import FloatArray
@@ -29,6 +31,7 @@ Corpus = Annotated[
         help="Captions in any format registration reads; generated from the sample domains when left out.",
     ),
 ]
+Clips = Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of the recordings that are sent.")]
 Captions = Annotated[int, typer.Option("--captions", min=50, help="Captions to take from the corpus and embed.")]
 
 
@@ -107,6 +110,116 @@ def measure_registration(
     plain = registration.plain_minilm(AlignmentHead.from_file(_weights(), torch.device("cpu")).centre_text)
     registration.run(texts, _clap(), plain, settings, report, console)
     _finish(report, console, json)
+
+
+@app.command("serving")
+def measure_serving(
+    json: Json = None,
+    corpus: Corpus = None,
+    captions: Captions = 2_000,
+    clips: Clips = Path("examples/audio"),
+    server: Annotated[list[str] | None, typer.Option("--server", help="drcap, a, b or c; repeatable.")] = None,
+    clients: Annotated[list[int] | None, typer.Option("--clients", min=1, help="Closed loops; repeatable.")] = None,
+    seconds: Annotated[float, typer.Option(min=1.0, help="Of each measurement.")] = 60.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Of all servers in turn; the middle rate counts.")] = 1,
+    overload: Annotated[
+        list[float] | None, typer.Option("--overload", help="Multiples of the best rate; repeatable, 0 for none.")
+    ] = None,
+) -> None:
+    """The service under load, beside (a) a FastAPI handler around transformers' generate in float32, one request at
+    a time, (b) LitServe with dynamic batching around the same, padded, and (c) LitServe around our own captioner.
+
+    Every server is a process of its own. Beside them stands what the stages cost alone, and the bound that follows.
+    """
+    from benchmarks.serving import measure
+
+    defaults = measure.ServingSettings()
+    settings = measure.ServingSettings(
+        tuple(server or defaults.servers),
+        tuple(clients or defaults.clients),
+        seconds,
+        rounds,
+        tuple(times for times in overload if times) if overload else defaults.overload,
+    )
+    recordings = _recordings(clips)
+    report, console = _report("serving", settings, corpus, captions)
+    measure.run(_captions(corpus, captions), _vectors(corpus, captions, console), recordings, settings, report, console)
+    _finish(report, console, json)
+
+
+@app.command("soak")
+def measure_soak(
+    json: Json = None,
+    corpus: Corpus = None,
+    captions: Captions = 2_000,
+    clips: Clips = Path("examples/audio"),
+    clients: Annotated[int, typer.Option(min=1, help="Requests under way at any time.")] = 16,
+    minutes: Annotated[float, typer.Option(min=1.0)] = 20.0,
+) -> None:
+    """The service at its capacity for long: memory, file descriptors and threads, minute by minute."""
+    from benchmarks.serving.plain import save_domain
+    from benchmarks.serving.soak import SoakSettings, soak
+
+    settings = SoakSettings(clients, minutes)
+    report, console = _report("soak", settings, corpus, captions)
+    with TemporaryDirectory() as folder:
+        domain = Path(folder) / "domain.npz"
+        save_domain(domain, _captions(corpus, captions), _vectors(corpus, captions, console))
+        soak(domain, _recordings(clips), settings, report)
+    _finish(report, console, json)
+
+
+@app.command("keys")
+def measure_keys(
+    json: Json = None,
+    trials: Annotated[int, typer.Option(min=100, help="Of each kind of wrong key.")] = 20_000,
+    keys: Annotated[int, typer.Option(min=1, help="Keys of the service.")] = 20,
+) -> None:
+    """Whether the time until a wrong key is refused tells how much of it is right.
+
+    Wrong keys share 0, 8, 16, 24 and all but one characters with a real one and take turns. Beside the service's own
+    comparison runs one that stops at the first wrong letter, to show what the measurement would see.
+    """
+    settings = keys_benchmark.KeySettings(trials=trials, keys=keys)
+    report, console = Report("keys", vars(settings)), _console()
+    keys_benchmark.run(settings, report, console)
+    _finish(report, console, json)
+
+
+@app.command("full-size")
+def measure_full_size(
+    json: Json = None,
+    device: Annotated[str, typer.Option(help="As DRCAP_DEVICE.")] = "auto",
+    way: Annotated[
+        list[str] | None, typer.Option("--way", help="dtype or quantisation of the LLM; repeatable.")
+    ] = None,
+    batch: Annotated[list[int] | None, typer.Option("--batch", min=1, help="Prompts at a time; repeatable.")] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="Written for each prompt.")] = 16,
+    captions: Annotated[int, typer.Option("--captions", min=50, help="Of the domain.")] = 300,
+    tiny: Annotated[bool, typer.Option("--tiny", help="A few thousand parameters, to try the command.")] = False,
+) -> None:
+    """A CLAP and a Llama of full size with random weights, in a bundle that the service's own code loads: memory,
+    the stages of one clip, and the decoder beside transformers' generate.
+
+    By default in float32 and int8 at batches of 1 and 8 on a CPU; in bfloat16 at 1, 8 and 32 on a GPU, where it has
+    never been run. Needs about 10 GB of memory and 4 GB of disk.
+    """
+    from benchmarks.full_size.measure import FullSizeSettings, run
+
+    on_gpu = torch.cuda.is_available() and device != "cpu"
+    ways, batches = (("bfloat16",), (1, 8, 32)) if on_gpu else (("float32", "int8"), (1, 8))
+    settings = FullSizeSettings(device, tuple(way or ways), tuple(batch or batches), tokens, captions, tiny)
+    report, console = Report("full-size", vars(settings)), _console()
+    run(settings, report, console)
+    _finish(report, console, json)
+
+
+def _recordings(clips: Path) -> list[bytes]:
+    kinds = (".wav", ".ogg", ".flac", ".mp3")
+    recordings = [path.read_bytes() for path in sorted(clips.iterdir()) if path.suffix in kinds]
+    if not recordings:
+        raise typer.BadParameter(f"there are no recordings in {clips}")
+    return recordings
 
 
 def _report(subject: str, settings: object, corpus: Path | None, captions: int) -> tuple[Report, Console]:

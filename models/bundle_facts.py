@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from models.bundle_config import BundleError
 from models.bundle_check import Checked, look_at
+from models.bundle_config import BundleError
 from models.bundle_parts import CLAP, Part
 from models.checksums import SUMS
 from models.clap.aisfx import WrongWeights

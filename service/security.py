@@ -3,10 +3,13 @@
 import ipaddress
 import math
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from service.errors import Forbidden, NotAuthenticated, RateExceeded
+from service.key_watch import KeyWatch, watched
 from service.keys import Key, Keyring, KeysError, Scope
+from service.monitoring.metrics import Metrics
 from service.rates import Clock, TokenBuckets
 from service.settings import AuthSettings, Settings, SettingsError, variable_name
 
@@ -41,13 +44,18 @@ class Guard:
         self._keyring = keyring
         self._buckets = TokenBuckets(clock)
 
+    def take_over(self, keyring: Keyring) -> None:
+        """Know these keys instead, from the next request on. From any thread."""
+        self._keyring = keyring
+
     def identify(self, presented: str | None) -> Caller:
         """The caller who presents a key. Raises `NotAuthenticated`."""
-        if self._keyring is None:
+        keyring = self._keyring
+        if keyring is None:
             return Caller(None)
         if not presented:
             raise NotAuthenticated("a key is needed, as Authorization: Bearer KEY or as X-API-Key: KEY", _CHALLENGE)
-        key = self._keyring.find(presented)
+        key = keyring.find(presented)
         if key is None:
             raise NotAuthenticated("this is none of the keys of this service", _CHALLENGE)
         return Caller(key)
@@ -85,6 +93,15 @@ def load_keyring(settings: AuthSettings) -> Keyring | None:
     except KeysError as error:
         raise SettingsError(str(error)) from None
     return None
+
+
+def following(
+    settings: AuthSettings, keyring: Keyring | None, guard: Guard, metrics: Metrics
+) -> AbstractContextManager[None]:
+    """Meanwhile, the guard takes over what changes in the file of keys, where the settings name one."""
+    if settings.keys_file is None or keyring is None:
+        return nullcontext()
+    return watched(KeyWatch(settings.keys_file, keyring, guard.take_over, metrics.set_keys_stale))
 
 
 def check_exposure(settings: Settings) -> None:

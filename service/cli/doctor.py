@@ -19,8 +19,7 @@ def doctor(
 ) -> None:
     """Look at versions, settings, keys, ports, device, bundle, memory, hub, datastore and disk.
 
-    Nothing is changed and nothing is loaded. Every check has a bound and looks whatever became of the others. Exits
-    with 1 if one fails; a warning is none.
+    Nothing is changed and nothing is loaded. What fails comes with what to do, and the command ends with 1.
     """
     from service.diagnosis.checks import all_checks
     from service.diagnosis.variables import usable_settings

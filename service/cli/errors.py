@@ -1,5 +1,15 @@
-"""The error of the ``drcap`` command."""
+"""The errors of the ``drcap`` command."""
+
+from typing import ClassVar
 
 
 class CommandError(Exception):
-    """Ends the command with one line on stderr and exit code 1."""
+    """Ends the command with one line on stderr and with its exit code."""
+
+    code: ClassVar[int] = 1
+
+
+class WrongUsage(CommandError):
+    """The options do not go together; the line says which to change."""
+
+    code = 2

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from service.cli.errors import CommandError
 from service.keys import Key, Keyring, KeysError, Scope, digest_of, new_key
 
-keys = typer.Typer(no_args_is_help=True, help="Make keys, and keep the file of them. The service reads it at start.")
+keys = typer.Typer(no_args_is_help=True, help="Make keys, and keep the file of them.")
 
 File = Annotated[Path, typer.Option("--file", help="file of keys, as DRCAP_AUTH__KEYS_FILE names it", dir_okay=False)]
 Name = Annotated[str, typer.Argument(help="of the key, as logs show it")]
@@ -44,7 +45,7 @@ def new(
         raise CommandError("; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())) from None
     if file is not None:
         _write(file, [*(_read(file) if file.exists() else []), entry])
-        typer.echo(f"{file}: {name} is added; a service reads its keys when it starts", err=True)
+        typer.echo(f"{file}: {name} is added; a service that runs takes it over in seconds", err=True)
     else:
         typer.echo(f'add this to "keys" in the file of keys: {json.dumps(_plain(entry))}', err=True)
     typer.echo(key)
@@ -61,7 +62,7 @@ def show(file: File) -> None:
 
 @keys.command("rm")
 def remove(name: Name, file: File) -> None:
-    """Remove a key from the file. A service that runs takes it until it is started anew."""
+    """Remove a key from the file. A service that runs refuses it some seconds later."""
     found = _read(file)
     kept = [key for key in found if key.name != name]
     if len(kept) == len(found):
@@ -69,7 +70,7 @@ def remove(name: Name, file: File) -> None:
     if not kept:
         raise CommandError(f"{name!r} is the last key in {file}; a file of keys has at least one")
     _write(file, kept)
-    typer.echo(f"{file}: {name} is removed; a service takes it until it is started anew", err=True)
+    typer.echo(f"{file}: {name} is removed; a service that runs refuses it in seconds", err=True)
 
 
 def _read(file: Path) -> list[Key]:
@@ -80,12 +81,14 @@ def _read(file: Path) -> list[Key]:
 
 
 def _write(file: Path, entries: list[Key]) -> None:
-    """Replace the file at once, readable by its owner only."""
+    """Replace the file at once, readable by whom it was readable before; a new one by its owner only."""
     try:
         Keyring(entries)
         # A new file of tempfile's is 0600.
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
         try:
+            if file.exists():
+                Path(name).chmod(stat.S_IMODE(file.stat().st_mode))
             with os.fdopen(handle, "w", encoding="utf-8") as target:
                 json.dump({"keys": [_plain(entry) for entry in entries]}, target, indent=2)
                 target.write("\n")

@@ -27,8 +27,10 @@ def set_up_logs(settings: LogSettings) -> None:
         logger.handlers.clear()
         logger.propagate = name != "uvicorn.access"
     logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)
-    # `service.monitoring.otel` says the same once, where the SDK says it at every try.
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    # `service.monitoring.otel` says once what the SDK says at every try, and the line of a request what is wrong with
+    # its form.
+    for name in ("opentelemetry", "python_multipart"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def log_formatter(settings: LogSettings) -> logging.Formatter:

@@ -4,7 +4,7 @@ This module knows no library; `service.monitoring.otel` is OpenTelemetry's side 
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Protocol
 
@@ -43,6 +43,7 @@ class Tracing(Protocol):
         """Hand over what is left, for a bounded time. Blocks."""
 
 
+_NOTHING: AbstractContextManager[None] = nullcontext()
 _current: ContextVar[Span | None] = ContextVar("span", default=None)
 
 
@@ -56,13 +57,14 @@ def current(span: Span) -> Iterator[None]:
         _current.reset(token)
 
 
-@contextmanager
-def span(name: str) -> Iterator[None]:
+def span(name: str) -> AbstractContextManager[None]:
     """A span inside the current one; nothing where there is none."""
     parent = _current.get()
-    if parent is None:
-        yield
-        return
+    return _NOTHING if parent is None else _inside(parent, name)
+
+
+@contextmanager
+def _inside(parent: Span, name: str) -> Iterator[None]:
     with parent.child(name) as child, current(child):
         yield
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from models.bundle import BundleError, load_bundle, load_source, merge_adapter, read_config
+from models.checksums import read_sums
 from models.clap.aisfx import WrongWeights
 from models.decoder import GenerationOptions
 from models.drcap_import import Release, import_drcap
@@ -172,6 +173,7 @@ def test_everything_is_written_as_safetensors_and_nothing_of_the_authors_paths(t
     found = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert {"clap.safetensors", "projector.safetensors", "adapter/adapter_model.safetensors", "README.md"} <= found
     assert not [name for name in found if name.endswith((".pt", ".bin", ".pkl"))]
+    assert set(read_sums(tmp_path / "out") or {}) == found - {"bundle.json", "README.md", "SHA256SUMS"}
     assert "/data/" not in (tmp_path / "out" / "adapter" / "adapter_config.json").read_text("utf-8")
 
 

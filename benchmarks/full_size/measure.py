@@ -1,0 +1,81 @@
+"""A full-size bundle through the loading code and the captioner of the service, and its decoder beside transformers.
+
+Each engine and each way of running it is a process of its own, so that its memory is its own.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from benchmarks.full_size.bundle import TINY, Sizes, write_bundle
+from benchmarks.report import Report
+
+_SECONDS = 3_600
+_NO_GPU = "no GPU was there; on one this has never been run"
+
+
+@dataclass(frozen=True)
+class FullSizeSettings:
+    """What is run.
+
+    Attributes:
+        device: as DRCAP_DEVICE.
+        ways: dtype or quantisation of the LLM, each measured by itself.
+        batches: of prompts.
+        tokens: written for each.
+        captions: of the domain.
+        tiny: a few thousand parameters instead, to try the benchmark itself.
+    """
+
+    device: str = "auto"
+    ways: tuple[str, ...] = ("float32", "int8")
+    batches: tuple[int, ...] = (1, 8)
+    tokens: int = 16
+    captions: int = 300
+    tiny: bool = False
+
+
+def run(settings: FullSizeSettings, report: Report, console: Console) -> None:
+    """Measure into the report."""
+    sizes = TINY if settings.tiny else Sizes()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "bundle"
+        folder.mkdir()
+        console.print("full size: writing a bundle of random weights")
+        write_bundle(folder, sizes)
+        for way in settings.ways:
+            for engine in ("drcap", "transformers"):
+                if engine == "transformers" and way in ("int8", "int4", "fp8"):
+                    continue  # has no such way of its own
+                console.print(f"full size: {engine} in {way}")
+                for row in _measured(engine, way, folder, settings):
+                    report.rows.append({"what": f"{engine}, {way}: {row.pop('what')}", **row})
+    report.notes += [
+        "random weights: what is written means nothing, what it costs is that of true ones",
+        "peak_mb counts pages of the weights' files too, which the system can drop; anonymous_mb does not",
+        "read_gb_per_s: of weights, if each step reads each once; bandwidth_gb_per_s: of numbers in one long sum",
+    ]
+    if not torch.cuda.is_available():
+        report.notes.append(_NO_GPU)
+
+
+def _measured(engine: str, way: str, folder: Path, settings: FullSizeSettings) -> list[dict[str, Any]]:
+    asked = json.dumps({"engine": engine, "way": way, "folder": str(folder), **asdict(settings)})
+    done = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-m", "benchmarks.full_size.process", asked],
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{engine} in {way} failed: {done.stderr.strip()[-2000:]}")
+    rows: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return rows

@@ -1,37 +1,70 @@
 """The ``drcap`` command: run the service, or talk to one over HTTP."""
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any
+import traceback
+from typing import Annotated
 
 import httpx
 import typer
-import uvicorn
 
-from service.app import create_app
-from service.cli.client import Url, checked, connect
+from service.cli.bundles import bundles
+from service.cli.caption import EPILOG as CAPTION_EPILOG
+from service.cli.caption import caption
+from service.cli.doctor import doctor
 from service.cli.domains import domains
 from service.cli.errors import CommandError
 from service.cli.evaluate import evaluate
 from service.cli.imports import imports
 from service.cli.keys import keys
+from service.cli.manual import examples
 from service.cli.train import train
-from service.loading import DEFAULT_LOADERS
-from service.monitoring.logs import set_up_logs
-from service.runtime import Loaders
-from service.schemas import ResponseFormat
-from service.settings import Settings, SettingsError, load_settings
+from service.settings import SettingsError, load_settings, variable_name
+from service.version import drcap_version
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Audio captions in the words of your domain.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Audio captions in the words of your domain.",
+    epilog=examples(
+        "drcap serve",
+        "drcap domains put city captions.txt",
+        "drcap caption recordings --domain city --out captions.csv",
+        codes="0 done, 1 failed, 2 the command line is wrong, 130 interrupted",
+    ),
+)
 app.add_typer(domains, name="domains")
-app.add_typer(imports, name="import")
-app.add_typer(keys, name="keys")
+app.add_typer(
+    imports, name="import", epilog=examples("drcap import drcap --help", "drcap import drcap --clap best_model.pt ...")
+)
+app.add_typer(
+    keys,
+    name="keys",
+    epilog=examples(
+        "drcap keys new studio --scope caption --rate 60 --file keys.json",
+        "drcap keys list --file keys.json",
+        "drcap keys rm studio --file keys.json",
+    ),
+)
+app.add_typer(
+    bundles, name="bundle", epilog=examples("drcap bundle show embedded", "drcap bundle check bundles/mine --load")
+)
 
 
-@app.command()
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"drcap {drcap_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
+
+
+@app.command(epilog=examples("drcap serve", "drcap serve --host 127.0.0.1 --port 9000"))
 def serve(
     host: Annotated[str | None, typer.Option(help="overrides DRCAP_SERVER__HOST")] = None,
     port: Annotated[int | None, typer.Option(help="overrides DRCAP_SERVER__PORT")] = None,
@@ -40,70 +73,34 @@ def serve(
     settings = load_settings()
     listening = {"host": host or settings.server.host, "port": settings.server.port if port is None else port}
     settings = settings.model_copy(update={"server": settings.server.model_copy(update=listening)})
+    # Imported here, as in every command: `drcap --help` and a shell that completes do not wait for what serves.
+    from service.cli.serving import serve as run_service
+    from service.monitoring.logs import set_up_logs
+
     set_up_logs(settings.log)
-    failure = _serve(settings)
+    failure = run_service(settings)
     if failure is not None:
         raise CommandError(f"the service could not be loaded: {failure}")
 
 
-def _serve(settings: Settings) -> Exception | None:
-    """Serve until told to stop; what kept a part from loading, if that is why it stopped."""
-    failures: list[Exception] = []
-
-    @contextmanager
-    def stopping_on_failure() -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            failures.append(error)
-            server.should_exit = True
-            raise
-
-    def load_bundle(of: Settings) -> Any:
-        with stopping_on_failure():
-            return DEFAULT_LOADERS.bundle(of)
-
-    async def open_store(of: Settings) -> Any:
-        with stopping_on_failure():
-            return await DEFAULT_LOADERS.store(of)
-
-    application = create_app(settings, Loaders(load_bundle, open_store))
-    config = uvicorn.Config(
-        application,
-        host=settings.server.host,
-        port=settings.server.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=settings.server.drain_seconds,
+app.command(epilog=CAPTION_EPILOG)(caption)
+app.command(
+    epilog=examples(
+        "drcap train captions.txt --out bundles/mine --steps 300",
+        "drcap train a.txt b.csv --weight a=2 --out bundles/mine",
     )
-    server = uvicorn.Server(config)
-    # uvicorn raises the signal that stopped it again when all is done; then it has done what it was to do.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    server.run()
-    return failures[0] if failures else None
+)(train)
+app.command(
+    epilog=examples(
+        "drcap evaluate --clips recordings.csv --corpus captions.txt",
+        "drcap evaluate --clips recordings.csv --corpus captions.txt --ablate",
+        "drcap evaluate --reconstruct captions.txt --limit 100",
+    )
+)(evaluate)
+app.command(epilog=examples("drcap doctor", "drcap doctor --json"))(doctor)
 
 
-@app.command()
-def caption(
-    files: Annotated[list[Path], typer.Argument(help="recordings", exists=True, dir_okay=False)],
-    domain: Annotated[str | None, typer.Option(help="needed when there are several")] = None,
-    response_format: Annotated[ResponseFormat, typer.Option("--format")] = ResponseFormat.text,
-    url: Url = None,
-) -> None:
-    """Caption recordings."""
-    fields = {"response_format": response_format.value} | ({"domain": domain} if domain else {})
-    with connect(url) as client:
-        for path in files:
-            with path.open("rb") as file:
-                answer = checked(client.post("/caption", files={"file": (path.name, file)}, data=fields))
-            typer.echo(f"{path}: {answer.text.rstrip()}" if len(files) > 1 else answer.text.rstrip())
-
-
-app.command()(train)
-app.command()(evaluate)
-
-
-@app.command()
+@app.command(epilog=examples("drcap demo", "drcap demo --keep"))
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="let the service run afterwards")] = False,
 ) -> None:
@@ -114,10 +111,37 @@ def demo(
 
 
 def main() -> None:
-    """The entry point: errors a user can act on are one line."""
+    """The entry point: what goes wrong is one line; with DRCAP_LOG__LEVEL=debug it comes with its traceback."""
     try:
         app()
     except (CommandError, SettingsError) as error:
-        sys.exit(f"drcap: {error}")
+        _end(str(error), error, error.code if isinstance(error, CommandError) else 1)
     except httpx.HTTPError as error:
-        sys.exit(f"drcap: no answer from {error.request.url}: {str(error) or type(error).__name__}")
+        _end(f"no answer from {_address(error)}: {str(error) or type(error).__name__}", error)
+    except Exception as error:
+        where = f"{variable_name('log', 'level')}=debug shows where"
+        _end(f"this should not have happened: {type(error).__name__}: {error} ({where})", error)
+
+
+def _end(line: str, error: Exception, code: int = 1) -> None:
+    if _debugging():
+        traceback.print_exception(error)
+    said = f"drcap: {' '.join(line.split())}"
+    if code == 1:
+        sys.exit(said)
+    typer.echo(said, err=True)
+    sys.exit(code)
+
+
+def _address(error: httpx.HTTPError) -> str:
+    try:
+        return str(error.request.url.copy_with(query=None))
+    except RuntimeError:  # it was raised before there was a request
+        return "the service"
+
+
+def _debugging() -> bool:
+    try:
+        return load_settings().log.level == "debug"
+    except SettingsError:
+        return False

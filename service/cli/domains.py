@@ -1,24 +1,44 @@
 """``drcap domains``: register, extend, show, search, export, roll back and remove domains, and watch their jobs."""
 
 import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
-from service.cli.client import Url, checked, connect, show
+from service.cli.client import Json, Url, checked, connect, show
+from service.cli.completion import DomainName
 from service.cli.errors import CommandError
+from service.cli.files import replacing
+from service.cli.manual import examples
 from service.cli.progress import follow, send
+from service.cli.stdin import STDIN, there
+from service.settings import load_settings, variable_name
 
 domains = typer.Typer(
-    no_args_is_help=True, help="Register, extend, show, search, export and remove domains.", rich_markup_mode="markdown"
+    no_args_is_help=True,
+    help="Register, extend, show, search, export and remove domains.",
+    epilog=examples(
+        "drcap domains put city captions.csv --column text",
+        "drcap domains list",
+        'drcap domains search city "a dog in the rain"',
+    ),
 )
 
-Name = Annotated[str, typer.Argument(help="of the domain")]
+_CHUNK = 1 << 20
+
 Corpus = Annotated[
     Path,
     typer.Argument(
-        help=".txt, .csv, .tsv, .json, .ndjson or .parquet, also as .gz", exists=True, dir_okay=False, readable=True
+        help=".txt, .csv, .tsv, .json, .ndjson or .parquet, also as .gz; - reads stdin",
+        callback=there,
+        dir_okay=False,
+        readable=True,
     ),
 ]
 Column = Annotated[str | None, typer.Option(help="column or key that holds the captions")]
@@ -26,49 +46,76 @@ SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="leave bad ro
 NoWait = Annotated[bool, typer.Option("--no-wait", help="print the job and leave; it goes on in the service")]
 
 
-@domains.command("put", epilog="Example: `drcap domains put city captions.csv --column text`")
-def put_domain(
-    name: Name,
-    file: Corpus,
-    column: Column = None,
-    skip_bad_rows: SkipBadRows = False,
-    no_wait: NoWait = False,
-    url: Url = None,
-) -> None:
-    """Register a domain, or replace it; captions it has already are not embedded again. Ctrl-C cancels."""
-    _register("PUT", f"/domains/{name}", file, _params(column, skip_bad_rows), no_wait, url)
+def _registration(command: str, method: str, path: str, about: str, *lines: str) -> None:
+    """Add a command that sends a corpus to a path of the domain."""
+
+    @domains.command(command, help=about, epilog=examples(*lines))
+    def register(
+        name: DomainName,
+        file: Corpus,
+        column: Column = None,
+        skip_bad_rows: SkipBadRows = False,
+        no_wait: NoWait = False,
+        url: Url = None,
+    ) -> None:
+        params = ({"column": column} if column else {}) | ({"on_error": "skip"} if skip_bad_rows else {})
+        with connect(url) as client, _as_file(file) as corpus:
+            job = send(client, method, path.format(name=name), corpus, params)
+            show(job if no_wait else follow(client, job))
 
 
-@domains.command("add", epilog="Example: `drcap domains add city more.txt`")
-def add_captions(
-    name: Name,
-    file: Corpus,
-    column: Column = None,
-    skip_bad_rows: SkipBadRows = False,
-    no_wait: NoWait = False,
-    url: Url = None,
-) -> None:
-    """Add captions to a domain. Ctrl-C cancels."""
-    _register("POST", f"/domains/{name}/captions", file, _params(column, skip_bad_rows), no_wait, url)
+_registration(
+    "put",
+    "PUT",
+    "/domains/{name}",
+    "Register a domain, or replace it; captions it has already are not embedded again. Ctrl-C cancels.",
+    "drcap domains put city captions.txt",
+    "drcap domains put city captions.csv --column text --skip-bad-rows",
+    "zcat a.txt.gz b.txt.gz | drcap domains put city -",
+)
+_registration(
+    "add",
+    "POST",
+    "/domains/{name}/captions",
+    "Add captions to a domain. Ctrl-C cancels.",
+    "drcap domains add city more.txt",
+    "echo 'Hail rattles on glass.' | drcap domains add city -",
+)
 
 
-@domains.command("list", epilog="Example: `drcap domains list`")
-def list_domains(url: Url = None) -> None:
-    """List the domains."""
+@domains.command("list", epilog=examples("drcap domains list", "drcap domains list --json"))
+def list_domains(as_json: Json = False, url: Url = None) -> None:
+    """List the domains: as a table on a terminal, with tabs elsewhere."""
     with connect(url) as client:
-        for one in checked(client.get("/domains")).json()["domains"]:
+        answer = checked(client.get("/domains")).json()
+    if as_json:
+        show(answer)
+    elif sys.stdout.isatty():
+        rows = [(one["name"], f"{one['captions']:,}", one["version"], one["created"]) for one in answer["domains"]]
+        _print_table(("domain", "captions", "version", "created"), rows)
+    else:
+        for one in answer["domains"]:
             typer.echo(f"{one['name']}\t{one['captions']} captions\t{one['version']}\t{one['created']}")
 
 
-@domains.command("show", epilog="Example: `drcap domains show city`")
-def show_domain(name: Name, url: Url = None) -> None:
-    """Show a domain."""
+@domains.command("show", epilog=examples("drcap domains show city", "drcap domains show city --json"))
+def show_domain(name: DomainName, as_json: Json = False, url: Url = None) -> None:
+    """Show a domain: as a table on a terminal, as JSON elsewhere."""
     with connect(url) as client:
-        show(checked(client.get(f"/domains/{name}")).json())
+        answer = checked(client.get(f"/domains/{name}")).json()
+    if as_json or not sys.stdout.isatty():
+        show(answer)
+    else:
+        _print_table(None, [(key.replace("_", " "), str(value)) for key, value in answer.items()])
 
 
-@domains.command("search", epilog='Example: `drcap domains search city "a dog in the rain" --limit 3`')
-def search_domain(name: Name, text: Annotated[str, typer.Argument()], limit: int = 10, url: Url = None) -> None:
+@domains.command("search", epilog=examples('drcap domains search city "a dog in the rain" --limit 3'))
+def search_domain(
+    name: DomainName,
+    text: Annotated[str, typer.Argument(help="what somebody could hear")],
+    limit: Annotated[int, typer.Option(help="captions, best first")] = 10,
+    url: Url = None,
+) -> None:
     """Show what the datastore would retrieve for a text."""
     with connect(url) as client:
         answer = checked(client.get(f"/domains/{name}/search", params={"q": text, "limit": limit}))
@@ -76,9 +123,9 @@ def search_domain(name: Name, text: Annotated[str, typer.Argument()], limit: int
         typer.echo(f"{one['score']:.3f}\t{one['caption']}")
 
 
-@domains.command("export", epilog="Example: `drcap domains export city --out city.ndjson`")
+@domains.command("export", epilog=examples("drcap domains export city --out city.ndjson"))
 def export_domain(
-    name: Name,
+    name: DomainName,
     out: Annotated[Path | None, typer.Option(help="file to write; stdout when left out", dir_okay=False)] = None,
     url: Url = None,
 ) -> None:
@@ -91,34 +138,26 @@ def export_domain(
             for part in answer.iter_bytes():
                 sys.stdout.buffer.write(part)
             return
-        # Beside the target, which is replaced once everything has come.
-        temporary = out.with_name(f"{out.name}.part")
-        try:
-            with temporary.open("wb") as file:
-                for part in answer.iter_bytes():
-                    file.write(part)
-            temporary.replace(out)
-        except OSError as error:
-            raise CommandError(f"{out} cannot be written: {error.strerror}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(out) as file:
+            for part in answer.iter_bytes():
+                file.write(part)
 
 
-@domains.command("rollback", epilog="Example: `drcap domains rollback city`")
-def roll_back_domain(name: Name, url: Url = None) -> None:
+@domains.command("rollback", epilog=examples("drcap domains rollback city"))
+def roll_back_domain(name: DomainName, url: Url = None) -> None:
     """Serve the version before the current one again."""
     with connect(url) as client:
         show(checked(client.post(f"/domains/{name}/rollback")).json())
 
 
-@domains.command("rm", epilog="Example: `drcap domains rm city`")
-def remove_domain(name: Name, url: Url = None) -> None:
+@domains.command("rm", epilog=examples("drcap domains rm city"))
+def remove_domain(name: DomainName, url: Url = None) -> None:
     """Remove a domain with all its versions."""
     with connect(url) as client:
         checked(client.delete(f"/domains/{name}"))
 
 
-@domains.command("jobs", epilog="Example: `drcap domains jobs`, or `drcap domains jobs 3f0c9a7be2d14c55`")
+@domains.command("jobs", epilog=examples("drcap domains jobs", "drcap domains jobs 3f0c9a7be2d14c55"))
 def list_jobs(
     job: Annotated[str | None, typer.Argument(help="show this one, with everything known of it")] = None,
     url: Url = None,
@@ -134,18 +173,34 @@ def list_jobs(
             typer.echo(f"{one['id']}\t{one['domain']}\t{one['kind']}\t{one['state']}\t{note}")
 
 
-@domains.command("cancel", epilog="Example: `drcap domains cancel 3f0c9a7be2d14c55`")
+@domains.command("cancel", epilog=examples("drcap domains cancel 3f0c9a7be2d14c55"))
 def cancel_job(job: Annotated[str, typer.Argument(help="its id")], url: Url = None) -> None:
     """Cancel a registration; the domain stays as it was."""
     with connect(url) as client:
         typer.echo(checked(client.delete(f"/jobs/{job}")).json()["state"])
 
 
-def _params(column: str | None, skip_bad_rows: bool) -> dict[str, str]:
-    return ({"column": column} if column else {}) | ({"on_error": "skip"} if skip_bad_rows else {})
+def _print_table(columns: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:
+    table = Table(*(columns or ()), show_header=columns is not None, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False, markup=False).print(table)
 
 
-def _register(method: str, path: str, file: Path, params: dict[str, str], no_wait: bool, url: str | None) -> None:
-    with connect(url) as client:
-        job: dict[str, Any] = send(client, method, path, file, params)
-        show(job if no_wait else follow(client, job))
+@contextmanager
+def _as_file(corpus: Path) -> Iterator[Path]:
+    """The corpus; what comes from stdin goes into a file that is gone afterwards. Raises `CommandError`."""
+    if corpus != STDIN:
+        yield corpus
+        return
+    limit = load_settings().corpus.max_bytes
+    with tempfile.TemporaryDirectory(prefix="drcap-corpus-") as folder:
+        path = Path(folder, "stdin")
+        with path.open("wb") as file:
+            while data := sys.stdin.buffer.read(_CHUNK):
+                if file.tell() + len(data) > limit:
+                    raise CommandError(
+                        f"more than {limit:,} bytes came from stdin ({variable_name('corpus', 'max_bytes')})"
+                    )
+                file.write(data)
+        yield path

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from datastores.base import DatastoreUnavailable
 from service.cli.errors import CommandError
-from service.jobs.work import corpus_limits
 from service.settings import Settings, variable_name
 
 if TYPE_CHECKING:
@@ -163,6 +162,9 @@ class Evaluator:
 
     def _corpus(self, file: Path, clap: "Clap") -> "AbstractAsyncContextManager[Domain]":
         from evaluation.domains import corpus_domain
+
+        # Imported here: it takes the datastores with it, which completion and help do without.
+        from service.jobs.work import corpus_limits
 
         return corpus_domain(file, self.wish.cache, clap, corpus_limits(self.settings.corpus), self.progress)
 

@@ -1,8 +1,11 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from rich.text import Text
 
 from datastores.base import DomainStore
 from service.app import create_app
@@ -111,3 +114,36 @@ def test_a_service_that_cannot_load_its_parts_stops_with_a_failure(monkeypatch: 
     monkeypatch.setattr("service.cli.serving.DEFAULT_LOADERS", Loaders(load_nothing, open_store))
     error = run(monkeypatch, "serve", "--port", "0")
     assert error == "drcap: the service could not be loaded: no weights"
+
+
+def commands() -> dict[str, Any]:
+    """Every command with its words, those of groups included."""
+    found: dict[str, Any] = {}
+
+    def walk(words: str, command: Any) -> None:
+        found[words] = command
+        for name, below in getattr(command, "commands", {}).items():
+            walk(f"{words} {name}", below)
+
+    walk("drcap", typer.main.get_command(cli.app))
+    return found
+
+
+@pytest.mark.parametrize("words", [words for words, command in commands().items() if command.epilog])
+def test_examples_stand_whole_in_the_help_at_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(monkeypatch, *words.split()[1:], "--help") == 0
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= 80
+    examples = Text.from_markup(commands()[words].epilog).plain.splitlines()
+    assert examples[0] == "Examples"
+    for line in examples:
+        assert f" {line}".rstrip() in lines
+
+
+def test_every_command_of_its_own_has_an_example() -> None:
+    lacking = [words for words, command in commands().items() if not command.epilog]
+    # Those of these groups stand with the group.
+    assert [words for words in lacking if words.split()[1] not in ("bundle", "keys", "import")] == []

@@ -16,7 +16,7 @@ from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
 from service.app import create_app
 from service.runtime import Loaders
-from service.settings import AdmissionSettings, Settings
+from service.settings import AdmissionSettings, AudioSettings, Settings
 from tests.api.test_cli import run
 from tests.fakes import FakeBundle, FakeClap, FakeDecoder
 from tests.memory_store import MemoryStore
@@ -239,6 +239,20 @@ def test_captions_come_in_order_though_one_takes_longer(
         "r/b.wav",
         "r/x/c.wav",
     ]
+
+
+class TestAServiceOfSmallBodies:
+    """A body may have a megabyte."""
+
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings(audio=AudioSettings(max_bytes=1 << 20))
+
+    def test_takes_the_others_when_one_is_too_large(self, caption: Command, capsys: Capture) -> None:
+        Path("r/a.wav").write_bytes(bytes(50 << 20))
+        assert caption("r", "--out", "out.ndjson") == 1
+        assert [row["error"] is None for _, row in sorted(rows().items())] == [False, True, True]
+        assert "DRCAP_AUDIO__MAX_BYTES" in capsys.readouterr().err
 
 
 class TestABusyService:

@@ -172,8 +172,7 @@ def test_a_busy_process_takes_no_more_than_it_lets_in(caption: Command, monkeypa
 def test_no_thread_is_left(caption: Command) -> None:
     before = set(threading.enumerate())
     assert caption("r/a.wav", "--corpus", "captions.txt") == 0
-    left = [thread.name for thread in set(threading.enumerate()) - before if not thread.daemon]
-    assert left == []
+    assert [thread.name for thread in set(threading.enumerate()) - before] == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Fixtures of the page's tests; without Playwright or a Chromium they are skipped, with the reason."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,3 +42,12 @@ def page(browser: "Browser", url: str) -> Iterator["Page"]:
 def recording() -> bytes:
     """Four seconds of rain, then four of a bell."""
     return rain_then_bell()
+
+
+@pytest.fixture(scope="package")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the screenshots go; PAGE_SCREENSHOTS names a folder to keep them in."""
+    kept = os.environ.get("PAGE_SCREENSHOTS")
+    folder = Path(kept) if kept else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

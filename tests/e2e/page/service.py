@@ -1,5 +1,6 @@
 """The service that the page is tried on: fakes that hear a little, and take long enough to be watched."""
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,10 +11,12 @@ import numpy as np
 
 from datastores.base import DomainStore
 from models.clap.base import FloatArray
+from models.decoder import Generated, GenerationOptions, Gone, nobody
+from models.prompt import Prompt
 from service.app import create_app
 from service.runtime import Loaders
 from service.settings import JobsSettings, Settings
-from tests.fakes import FakeBundle, FakeClap
+from tests.fakes import FakeBundle, FakeClap, FakeDecoder
 from tests.memory_store import MemoryStore
 from tests.recordings import Samples, encode
 from tests.served import served
@@ -52,13 +55,35 @@ class HearingClap(FakeClap):
         return self.embed_text([_heard(samples) for samples in windows])
 
 
+class SteppedDecoder(FakeDecoder):
+    """Writes the batches it is let write, one by one, and counts them."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self._let = threading.Semaphore(0)
+
+    def let(self, batches: int) -> None:
+        """Write so many more."""
+        for _ in range(batches):
+            self._let.release()
+
+    def generate(self, prompts: Sequence[Prompt], options: GenerationOptions, gone: Gone = nobody) -> list[Generated]:
+        while not self._let.acquire(timeout=0.02):
+            if all(gone(row) for row in range(len(prompts))):
+                return [Generated("", 0) for _ in prompts]
+        self.batches += 1
+        return super().generate(prompts, options, gone)
+
+
 def _heard(samples: FloatArray) -> str:
     spectrum = np.abs(np.fft.rfft(samples))
     return "rain falls" if spectrum.max() < 300 * spectrum.mean() else "a bell rings"
 
 
 @contextmanager
-def page_service(folder: Path, domains: Sequence[str] = tuple(DOMAINS)) -> Iterator[str]:
+def page_service(
+    folder: Path, domains: Sequence[str] = tuple(DOMAINS), decoder: FakeDecoder | None = None
+) -> Iterator[str]:
     """Serve the product's app over fakes with some of `DOMAINS`, its jobs in `folder`; gives its URL."""
     settings = Settings(jobs=JobsSettings(path=folder))
     clap = HearingClap()
@@ -70,14 +95,14 @@ def page_service(folder: Path, domains: Sequence[str] = tuple(DOMAINS)) -> Itera
             await store.put(name, captions, clap.embed_text(captions), clap.fingerprint)
         return store
 
-    bundle = replace(FakeBundle(), clap=clap)
+    bundle = replace(FakeBundle(), clap=clap, decoder=decoder or FakeDecoder())
     app = create_app(settings, Loaders(lambda _: bundle, open_store))
     with served(app) as url:
         yield url
 
 
-def rain_then_bell() -> bytes:
-    """Eight seconds of WAV: hiss with drops, then two strokes of a bell."""
+def rain_then_bell(times: int = 1) -> bytes:
+    """Eight seconds of WAV, so many times: hiss with drops, then two strokes of a bell."""
     random = np.random.default_rng(7)
     seconds = np.arange(4 * RATE) / RATE
     drops = (random.random(len(seconds)) > 0.9985) * random.random(len(seconds))
@@ -88,10 +113,10 @@ def rain_then_bell() -> bytes:
         since = seconds - start
         ring = sum(np.sin(2 * np.pi * hertz * since) / n for n, hertz in enumerate((523, 1250, 2093, 3300, 5100), 1))
         bell += np.where(since >= 0, ring * np.exp(-2.2 * np.maximum(since, 0)), 0)
-    sound: Samples = np.concatenate([0.4 * rain, 0.35 * bell]).astype(np.float32)
+    sound: Samples = np.concatenate([0.4 * rain, 0.35 * bell] * times).astype(np.float32)
     return encode(np.clip(sound, -1, 1).astype(np.float32), RATE)
 
 
-def large_corpus() -> bytes:
+def large_corpus(captions: int = LARGE_CORPUS) -> bytes:
     """A corpus that takes a while to embed, as text."""
-    return "".join(f"A kettle sings for the {n}th time.\n" for n in range(LARGE_CORPUS)).encode()
+    return "".join(f"A kettle sings for the {n}th time.\n" for n in range(captions)).encode()

@@ -1,7 +1,5 @@
 """How the page looks and who can use it: keyboard, narrow screens, both themes, untrusted text, axe-core."""
 
-import os
-from importlib.resources import files
 from pathlib import Path
 
 import httpx
@@ -13,36 +11,11 @@ pytest.importorskip("axe_playwright_python", reason="axe-playwright-python, whic
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from tests.e2e.page.browser import captioned, choose, overflow, visit
-from tests.recordings import wav
+from tests.e2e.page.looks import is_well
+from tests.e2e.page.service import rain_then_bell
 
-SERIOUS = ("serious", "critical")
 LONG_WORD = "rain" * 90
 HOSTILE = f"<img src=x onerror=alert(1)> <b>Rain</b> falls & {LONG_WORD}"
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the screenshots go; PAGE_SCREENSHOTS names a folder to keep them in."""
-    kept = os.environ.get("PAGE_SCREENSHOTS")
-    folder = Path(kept) if kept else tmp_path_factory.mktemp("screenshots")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def is_well(page: Page, picture: Path) -> None:
-    """Take a screenshot; nothing is wider than the window, and axe-core finds nothing serious."""
-    page.screenshot(path=picture, full_page=page.locator("dialog[open]").count() == 0)
-    assert picture.stat().st_size > 0
-    assert overflow(page) <= 0, picture.stem
-    assert serious(page) == [], picture.stem
-
-
-def serious(page: Page) -> list[str]:
-    """What axe-core finds serious or critical."""
-    if not page.evaluate("'axe' in window"):
-        page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
-    violations = page.evaluate("axe.run().then(found => found.violations)")
-    return [f"{one['id']}: {one['nodes'][0]['html']}" for one in violations if one["impact"] in SERIOUS]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -101,8 +74,8 @@ def test_captions_are_text_and_stay_in_their_place_however_long_and_hostile(
 
 def test_the_moments_of_a_long_recording_scroll_in_their_own_place(browser: Browser, url: str) -> None:
     with visit(browser, url, 375) as page:
-        captioned(page, wav(seconds=120.0))
-        assert page.locator("#segment-list li").count() == 60
+        captioned(page, rain_then_bell(times=15))
+        assert page.locator("#segment-list li").count() == 30
         height = page.evaluate("document.documentElement.scrollHeight")
         assert height < 4 * page.evaluate("innerHeight")
         expect(page.locator("#play")).to_be_enabled()

@@ -43,7 +43,7 @@ class CaptionFields(BaseModel):
         examples=["city"],
     )
     response_format: ResponseFormat = Field(
-        ResponseFormat.json, description="verbose_json, srt and vtt also caption each window by itself"
+        ResponseFormat.json, description="verbose_json, srt and vtt also caption each part that sounds different"
     )
     similar_captions: int | None = Field(
         None, ge=0, le=50, description="similar captions that enter the prompt and the answer"
@@ -105,7 +105,7 @@ class CaptionAnswer(BaseModel):
 
 
 class SegmentAnswer(BaseModel):
-    """The caption of one window of the recording."""
+    """The caption of one part of the recording."""
 
     start: float = Field(description="in seconds", examples=[0.0])
     end: float = Field(description="in seconds", examples=[2.3])

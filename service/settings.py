@@ -199,10 +199,10 @@ class SegmentsSettings(_Concern):
     """How a recording is divided where its answer has times."""
 
     window_seconds: float = Field(
-        5.0, ge=1.0, description="of a recording that are compared with the next; at most what the CLAP hears at once"
+        4.5, ge=1.0, description="of a recording that are compared with the next; at most what the CLAP hears at once"
     )
     similarity: float = Field(
-        0.7, ge=-1, le=1, description="cosine from which what follows each other is one segment with one caption"
+        0.65, ge=-1, le=1, description="cosine from which what follows each other is one segment with one caption"
     )
 
 

@@ -16,6 +16,11 @@ def tone(seconds: float = 1.0, rate: int = 16_000, hertz: float = 440.0, channel
     return mono if channels == 1 else np.repeat(mono[:, None], channels, axis=1)
 
 
+def tones(seconds: float, *hertz: float) -> Samples:
+    """Sines one behind the other, each of so many seconds, at 16 kHz."""
+    return np.concatenate([tone(seconds, hertz=one) for one in hertz])
+
+
 def encode(samples: Samples, rate: int = 16_000, kind: str = "WAV", subtype: str | None = None) -> bytes:
     """The samples as a file of libsndfile's format `kind`."""
     buffer = io.BytesIO()

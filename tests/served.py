@@ -8,11 +8,14 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from service.connections import server_config
+from service.settings import ServerSettings
+
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """Serve the app meanwhile; gives its URL."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+def served(app: FastAPI, settings: ServerSettings | None = None) -> Iterator[str]:
+    """Serve the app meanwhile, as the `drcap` command does; gives its URL."""
+    server = uvicorn.Server(server_config(app, settings or ServerSettings(), port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -17,6 +17,7 @@ def touched() -> Metrics:
     metrics.set_jobs(["running"])
     metrics.set_domains({"city": 3})
     metrics.set_ready(True)
+    metrics.set_keys_stale(False)
     metrics.set_model(bundle="embedded", clap="print", llm="small", device="cpu", version="1")
     metrics.admitted.labels("captions").inc()
     for name in ("clap", "llm"):

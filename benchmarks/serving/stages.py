@@ -11,15 +11,15 @@ from benchmarks.report import Row
 from benchmarks.serving.ours import OwnCaptioner
 from models.cores import available_cores
 
-_BATCHES = (1, 8, 16)
+_BATCHES = (1, 4, 8)
 _ROUNDS = 2
-_RECORDINGS = 16
+_RECORDINGS = 8
 
 
 def stage_costs(domain: Path, recordings: Sequence[bytes]) -> list[Row]:
     """Seconds of one core a caption, by stage, and the captions a second that all cores could make of them.
 
-    Every stage runs alone in this process with one thread, over at most 16 recordings, in batches of several sizes;
+    Every stage runs alone in this process with one thread, over at most 8 recordings, in batches of several sizes;
     the best of two rounds counts. The bound is cores / sum of the stages: nothing waits, sends or disturbs.
     """
     return asyncio.run(_measure(domain, recordings[:_RECORDINGS]))

@@ -2,8 +2,9 @@
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import soundfile
@@ -12,15 +13,13 @@ from numpy.typing import NDArray
 
 from service.audio import mpeg
 from service.audio.containers import ACCEPTED, BrokenContainer, Container, UnknownContainer, inspect
-from service.audio.windows import Window, cut
+from service.audio.windows import SILENCE_DBFS, Window, cut, is_silent, peak_of
 from service.errors import EmptyAudio, NotAudio, TooLarge, UnreadableAudio
 from service.settings import AudioSettings, variable_name
 
 FloatArray = NDArray[np.float32]
 
 LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
-SILENCE_DBFS = -90.0
-_SILENT_PEAK = 10 ** (SILENCE_DBFS / 20)
 _BLOCK_SAMPLES = 1 << 16
 
 
@@ -111,10 +110,10 @@ def decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
         recording = _decode(data, sample_rate, limits)
     except soundfile.SoundFileError as error:
         raise UnreadableAudio(f"the {container.kind.upper()} data cannot be decoded: {_reason(error)}") from error
-    peak = float(np.abs(recording.samples).max(initial=0.0))
+    peak = peak_of(recording.samples)
     if not math.isfinite(peak):
         raise UnreadableAudio("the recording holds samples too large to be resampled")
-    if peak < _SILENT_PEAK:
+    if is_silent(recording.samples):
         raise EmptyAudio(f"there is nothing to hear: the recording never rises above {SILENCE_DBFS:.0f} dBFS")
     if peak > 1.0:
         recording.samples[:] /= peak
@@ -143,7 +142,8 @@ def _decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
         known = 0 < stated < 1 << 62
         _check_length(stated / rate if known else None, limits)
         downmix = _Downmix(file.channels)
-        samples = _resampled((downmix.add(block) for block in _blocks(file, limits)), rate, sample_rate)
+        mixed = (downmix.add(block) for block in _blocks(file, limits))
+        samples = _resampled(mixed, rate, sample_rate, stated if known else 0)
         frames = downmix.frames
         if known and frames < stated:
             raise UnreadableAudio(
@@ -157,14 +157,14 @@ def _decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
                 f" ({variable_name('audio', 'min_seconds')})"
             )
     if downmix.cancelled:
-        samples = _one_channel(data, downmix.loudest, sample_rate, limits)
+        samples = _one_channel(data, downmix.loudest, sample_rate, limits, frames)
     return Recording(samples, sample_rate, frames / rate)
 
 
-def _one_channel(data: bytes, channel: int, sample_rate: int, limits: AudioSettings) -> FloatArray:
+def _one_channel(data: bytes, channel: int, sample_rate: int, limits: AudioSettings, frames: int) -> FloatArray:
     with _Sequential(io.BytesIO(data)) as file:
         blocks = (np.ascontiguousarray(block[:, channel]) for block in _blocks(file, limits))
-        return _resampled(blocks, int(file.samplerate), sample_rate)
+        return _resampled(blocks, int(file.samplerate), sample_rate, frames)
 
 
 def _blocks(file: soundfile.SoundFile, limits: AudioSettings) -> Iterator[FloatArray]:
@@ -187,13 +187,28 @@ def _blocks(file: soundfile.SoundFile, limits: AudioSettings) -> Iterator[FloatA
         yield block
 
 
-def _resampled(blocks: Iterator[FloatArray], rate: int, sample_rate: int) -> FloatArray:
+def _resampled(blocks: Iterator[FloatArray], rate: int, sample_rate: int, frames: int) -> FloatArray:
+    """Blocks at a rate -> all samples at another; `frames` is how many are expected, if that is known."""
+    expected = math.ceil(frames * sample_rate / rate) + 1
     if rate == sample_rate:
-        return np.concatenate([np.zeros(0, np.float32), *blocks])
+        return _joined(blocks, expected)
     stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
-    parts = [stream.resample_chunk(block) for block in blocks]
-    parts.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
-    return np.asarray(np.concatenate(parts), dtype=np.float32)
+    resampled = (stream.resample_chunk(block) for block in blocks)
+    last = (stream.resample_chunk(block, last=True) for block in [np.zeros(0, np.float32)])
+    return _joined(chain(resampled, last), expected)
+
+
+def _joined(parts: Iterable[FloatArray], expected: int) -> FloatArray:
+    """One array of all parts, which are not held beside it: a long recording is there once."""
+    samples, length = np.empty(expected, np.float32), 0
+    for part in parts:
+        if length + len(part) > len(samples):
+            longer = np.empty(2 * (length + len(part)), np.float32)
+            longer[:length] = samples[:length]
+            samples = longer
+        samples[length : length + len(part)] = part
+        length += len(part)
+    return samples[:length]
 
 
 def _reason(error: soundfile.SoundFileError) -> str:

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 
+SILENCE_DBFS = -90.0
+_SILENT_PEAK = 10 ** (SILENCE_DBFS / 20)
+
 
 @dataclass(frozen=True)
 class Window:
@@ -23,6 +26,21 @@ class Window:
     samples: FloatArray
     start: float
     end: float
+
+    @property
+    def silent(self) -> bool:
+        """Whether there is nothing to hear in it."""
+        return is_silent(self.samples)
+
+
+def is_silent(samples: FloatArray) -> bool:
+    """Whether samples never rise above `SILENCE_DBFS`."""
+    return peak_of(samples) < _SILENT_PEAK
+
+
+def peak_of(samples: FloatArray) -> float:
+    """The largest magnitude, found without another array of magnitudes; NaN if one is."""
+    return max(float(samples.max(initial=0.0)), -float(samples.min(initial=0.0)))
 
 
 def cut(samples: FloatArray, duration: float, longest: int, hearings: int = 1) -> list[Window]:

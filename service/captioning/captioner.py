@@ -1,5 +1,6 @@
 """The caption pipeline: recordings in, captions out. It knows nothing of HTTP."""
 
+import asyncio
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -113,8 +114,8 @@ class Captioner:
             Expired, QueueFull, BatcherClosed, WorkerDied: see `service.batching.batcher.Batcher.run`.
         """
         moment_seconds = self._segments.window_seconds if options.by_window else math.inf
-        planned = plan(recording, self.bundle.clap.window_seconds, moment_seconds)
-        tally = Tally(report, len(planned.windows), 1 + len(planned.windows[planned.moments]))
+        planned = await asyncio.to_thread(plan, recording, self.bundle.clap.window_seconds, moment_seconds)
+        tally = Tally(report, len(planned.windows), 1 + len(planned.moments))
         with watch.stage("embed_audio"):
             heard = await hear(planned, self.models, self._segments.similarity, deadline, tally.heard)
         asked = _asked(heard, options.by_window)

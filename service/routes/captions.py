@@ -64,10 +64,10 @@ async def caption(
     """Send the recording as the multipart field `file`, with the options as fields beside it, or as the body
     itself, with the options as query parameters. WAV, FLAC, OGG, MP3 or AIFF, 8 to 192 kHz, any channels.
 
-    With `stream=true` or `Accept: text/event-stream` the answer is server-sent events: `progress` (its data is a
-    `ProgressAnswer`), as often as there is something to tell, and last `caption`, whose data is the body that would
-    otherwise have been the answer, or `error`, whose data is a problem document. What is wrong with the request is
-    answered by its status all the same. Leaving cancels the work.
+    With `stream=true` or `Accept: text/event-stream` the answer is server-sent events: `progress`, as often as there is
+    something to tell, with the `stage`, the `percent` done and the `segments` finished since the event before; and last
+    `caption`, whose data is the body that would otherwise have been the answer, or `error`, whose data is a problem
+    document. What is wrong with the request is answered by its status all the same. Leaving cancels the work.
     """
     if query.domain:
         caller.check_reaches(query.domain)

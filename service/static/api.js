@@ -1,5 +1,6 @@
 // The service's HTTP, relative to the page, so that it also works behind a prefix.
 
+import { EventReader } from "./events.js";
 import { askForKey, currentKey } from "./key.js";
 
 /** What the service, or the way to it, refused; `message` is the detail of the problem document. */
@@ -14,12 +15,13 @@ export class Problem extends Error {
 /**
  * Send a request; a 401 asks the visitor for a key and tries again.
  *
- * `onUpload(share)` hears how much of the body has left. Gives `{status, body, location}`. Throws a Problem, or an
- * AbortError when the signal says so.
+ * `onUpload(share)` hears how much of the body has left. With `onProgress` the answer is asked for as a stream: it
+ * hears the data of each event `progress`, and the answer is what the last event brought. Gives `{status, body,
+ * location}`. Throws a Problem, or an AbortError when the signal says so.
  */
-export async function send(method, path, { body = null, signal = null, onUpload = null } = {}) {
+export async function send(method, path, options = {}) {
   for (;;) {
-    const answer = await once(method, path, body, signal, onUpload);
+    const answer = await once(method, path, options);
     if (answer.status < 400) return answer;
     if (answer.status !== 401 || !(await askForKey(detail(answer)))) throw asProblem(answer);
   }
@@ -31,6 +33,8 @@ export async function search(name, query) {
   const parameters = new URLSearchParams({ q: query, limit: "12" });
   return (await send("GET", `${domainPath(name)}/search?${parameters}`)).body.results;
 }
+
+export const jobs = async () => (await send("GET", "jobs")).body.jobs;
 
 export const rollBack = async (name) => (await send("POST", `${domainPath(name)}/rollback`)).body;
 
@@ -49,7 +53,7 @@ export async function caption(file, domain, options) {
 /** Whether the service can caption: `{ready, detail}`; never throws. */
 export async function readiness() {
   try {
-    const answer = await once("GET", "readyz", null, null, null);
+    const answer = await once("GET", "readyz", {});
     if (answer.status === 200) return { ready: true, detail: answer.body?.bundle ?? "" };
     return { ready: false, detail: detail(answer) };
   } catch {
@@ -66,24 +70,45 @@ function form(fields) {
 }
 
 // XMLHttpRequest, since fetch cannot tell how far an upload is.
-function once(method, path, body, signal, onUpload) {
+function once(method, path, { body = null, signal = null, onUpload = null, onProgress = null }) {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
     const request = new XMLHttpRequest();
     const abort = () => request.abort();
+    let last = null;
+    const events = new EventReader((event) => {
+      if (event.name === "progress") onProgress(JSON.parse(event.data));
+      else last = event;
+    });
+    const streams = () => onProgress && isStream(request);
     signal?.addEventListener("abort", abort);
     request.addEventListener("loadend", () => signal?.removeEventListener("abort", abort));
-    request.addEventListener("load", () => resolve(read(request)));
+    request.addEventListener("progress", () => streams() && events.read(request.responseText));
+    request.addEventListener("load", () => {
+      if (!streams()) return resolve(read(request));
+      events.read(request.responseText);
+      if (last) resolve(ending(last));
+      else reject(new Problem("the answer ended before the caption came"));
+    });
     request.addEventListener("error", () => reject(new Problem("the service cannot be reached, or cut the connection")));
     request.addEventListener("abort", () => reject(signal.reason));
     if (onUpload) {
       request.upload.addEventListener("progress", (event) => onUpload(event.loaded / Math.max(1, event.total)));
     }
     request.open(method, new URL(path, document.baseURI));
+    if (onProgress) request.setRequestHeader("Accept", "text/event-stream");
     const key = currentKey();
     if (key) request.setRequestHeader("Authorization", `Bearer ${key}`);
     request.send(body);
   });
+}
+
+const isStream = (request) => request.getResponseHeader("Content-Type")?.startsWith("text/event-stream");
+
+// What a stream ended with, as the answer it stands for.
+function ending({ name, data }) {
+  const body = JSON.parse(data);
+  return { status: name === "error" ? (body.status ?? 500) : 200, body, location: null };
 }
 
 function read(request) {

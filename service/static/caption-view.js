@@ -9,12 +9,15 @@ import { currentKey } from "./key.js";
 import { Player } from "./player.js";
 import { markMoment, saveFile, saveSubtitles, setPlayable, showOthers, showResult } from "./result.js";
 import { Scope } from "./scope.js";
+import { Waiting } from "./waiting.js";
 
 export class CaptionView {
   #clip = null;
   #answer = null;
   #answers = new Map();
   #running = null;
+  #segments = [];
+  #waiting = new Waiting();
   #player = new Player((seconds) => this.#moved(seconds));
   #scope = new Scope((seconds) => this.#player.seek(seconds));
   #problem = byId("caption-problem");
@@ -60,6 +63,7 @@ export class CaptionView {
     this.#clip?.close();
     this.#answers.clear();
     this.#answer = null;
+    this.#segments = [];
     const clip = new Clip(file);
     this.#clip = clip;
     this.#showClip(clip);
@@ -91,7 +95,7 @@ export class CaptionView {
     if (clip !== this.#clip) return;
     if (decoded === null) this.#scope.note("This browser cannot play or draw this file.");
     else await this.#scope.draw(decoded.channels, decoded.rate);
-    if (clip === this.#clip && this.#answer) this.#scope.setSegments(this.#answer.segments ?? []);
+    if (clip === this.#clip) this.#scope.setSegments(this.#segments);
   }
 
   #choose(domain) {
@@ -111,24 +115,42 @@ export class CaptionView {
     this.#stop();
     const running = new AbortController();
     this.#running = running;
-    const stopWaiting = this.#wait();
+    showProblem(this.#problem, null);
+    this.#setSegments([]);
+    this.#waiting.start();
     try {
-      const onUpload = (share) => this.#uploaded(share);
-      const answer = await api.caption(clip.file, domain, { signal: running.signal, onUpload });
+      const answer = await api.caption(clip.file, domain, {
+        signal: running.signal,
+        onUpload: (share) => this.#waiting.uploaded(share),
+        onProgress: (report) => this.#progressed(running, report),
+      });
       this.#answers.set(domain, answer);
-      stopWaiting();
+      this.#waiting.stop();
       this.#show(answer);
       announce(`Caption in the words of ${domain}: ${answer.caption}`);
     } catch (error) {
       if (this.#running !== running) return;
-      stopWaiting();
-      byId("result").hidden = this.#answer === null;
-      byId("answer").hidden = this.#answer === null;
+      this.#waiting.stop();
+      byId("answer").hidden = byId("result").hidden = this.#answer === null;
+      this.#setSegments(this.#answer?.segments ?? []);
       if (error.name === "AbortError") announce("Cancelled");
       else this.fail(error);
     } finally {
       if (this.#running === running) this.#running = null;
     }
+  }
+
+  #progressed(running, report) {
+    if (this.#running !== running) return;
+    this.#waiting.progressed(report, { onPlay: (seconds) => this.#player.playFrom(seconds) });
+    if (report.segments.length === 0) return;
+    setPlayable(this.#player.playable);
+    this.#setSegments([...this.#segments, ...report.segments]);
+  }
+
+  #setSegments(segments) {
+    this.#segments = segments;
+    this.#scope.setSegments(segments);
   }
 
   // Nothing more is heard of a request that something newer has replaced.
@@ -138,54 +160,23 @@ export class CaptionView {
     running?.abort();
   }
 
-  #wait() {
-    const started = performance.now();
-    showProblem(this.#problem, null);
-    byId("answer").hidden = byId("busy").hidden = false;
-    byId("answer").setAttribute("aria-busy", "true");
-    byId("result").hidden = true;
-    announce("Captioning");
-    this.#uploaded(1);
-    const running = this.#running;
-    const timer = setInterval(() => {
-      const seconds = (performance.now() - started) / 1000;
-      if (seconds > 2 && byId("busy-text").dataset.stage === "heard") {
-        byId("busy-text").textContent = `Listening… ${clock(seconds)}`;
-      }
-      if (this.#running !== running) clearInterval(timer);
-    }, 500);
-    return () => {
-      clearInterval(timer);
-      byId("busy").hidden = true;
-      byId("answer").removeAttribute("aria-busy");
-    };
-  }
-
-  #uploaded(share) {
-    const text = byId("busy-text");
-    text.dataset.stage = share < 1 ? "sent" : "heard";
-    text.textContent = share < 1 ? `Sending… ${Math.round(100 * share)}%` : "Listening…";
-  }
-
   #show(answer) {
     this.#answer = answer;
     showProblem(this.#problem, null);
-    byId("busy").hidden = true;
+    this.#waiting.stop();
     byId("answer").hidden = false;
-    byId("answer").removeAttribute("aria-busy");
     showResult(answer, { onPlay: (seconds) => this.#player.playFrom(seconds) });
     setPlayable(this.#player.playable);
     const others = [...this.#answers.values()].filter((one) => one.domain !== answer.domain);
     showOthers(others, { onChoose: (domain) => this.#choose(domain) });
-    this.#scope.setSegments(answer.segments ?? []);
+    this.#setSegments(answer.segments ?? []);
     byId("curl").textContent = curlLine(this.#clip.name, answer.domain, document.baseURI, currentKey() !== "");
   }
 
   #moved(seconds) {
-    const segments = this.#answer?.segments ?? [];
-    const index = segments.findLastIndex((one) => one.start <= seconds && seconds < one.end);
+    const index = this.#segments.findLastIndex((one) => one.start <= seconds && seconds < one.end);
     this.#scope.setTime(seconds, index);
-    markMoment(index);
+    markMoment(byId(this.#running ? "so-far-list" : "segment-list"), index);
   }
 
   async #copyCurl() {

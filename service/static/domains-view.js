@@ -5,6 +5,7 @@ import { confirmed } from "./confirm.js";
 import { announce, bar, byId, count, element, showProblem } from "./dom.js";
 import { onKeyChange } from "./key.js";
 import { Registration } from "./registration.js";
+import { UnderWay } from "./under-way.js";
 
 export class DomainsView {
   #domains = [];
@@ -14,6 +15,11 @@ export class DomainsView {
   #problem = byId("domains-problem");
   #registration = new Registration({
     onDone: (name) => this.#registered(name),
+    onProblem: (error) => this.#failed(error),
+  });
+
+  #underWay = new UnderWay({
+    onDone: () => this.refresh(),
     onProblem: (error) => this.#failed(error),
   });
 
@@ -43,6 +49,7 @@ export class DomainsView {
       return;
     }
     this.#onChange(this.#domains);
+    this.#underWay.find(this.#registration.domain);
     if (!this.#domains.some((one) => one.name === this.#shown)) this.#shown = this.#domains[0]?.name ?? null;
     this.#showList();
     if (!byId("register").hidden || this.#registration.busy) return;

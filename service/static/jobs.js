@@ -7,6 +7,9 @@ const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 2000;
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 
+/** Whether nothing more becomes of a job. */
+export const isOver = (job) => ENDED.has(job?.state);
+
 /**
  * Follow the job at `location` until it ends; `onProgress(job)` hears of each state on the way.
  *
@@ -19,7 +22,7 @@ export async function follow(location, first, { onProgress, signal }) {
   let job = first;
   let wait = FIRST_WAIT_MS;
   let cancelled = false;
-  while (!ENDED.has(job?.state)) {
+  while (!isOver(job)) {
     if (job) onProgress(job);
     await pause(wait, signal);
     if (signal.aborted && !cancelled) {
@@ -48,7 +51,14 @@ async function cancel(path) {
   }
 }
 
-/** How far a job is: `{share, text}`, where the share is null while nobody can tell. */
+/** Show how far a job is, as `{share, text}`, where the share is null while nobody can tell, in a bar and a line. */
+export function showProgress(bar, line, { share, text }) {
+  if (share === null) bar.removeAttribute("value");
+  else bar.value = share;
+  line.textContent = share === null ? text : `${text} · ${Math.round(100 * share)}%`;
+}
+
+/** How far a job is. */
 export function progressOf({ state, progress = {} }) {
   if (state === "queued") return { share: null, text: "Waiting for its turn" };
   const { bytes_read: read, bytes_total: total, captions_read: captions, eta_seconds: left } = progress;

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { announce, byId, count, showProblem } from "./dom.js";
-import { follow, progressOf } from "./jobs.js";
+import { follow, progressOf, showProgress } from "./jobs.js";
 
 export class Registration {
   #form = byId("register");
@@ -29,6 +29,11 @@ export class Registration {
 
   get busy() {
     return this.#running !== null;
+  }
+
+  /** The domain that is registered here now, or null. */
+  get domain() {
+    return this.busy ? this.#name.value.trim() : null;
   }
 
   /** Open the form for a new domain, or for a new version of `name`. */
@@ -114,11 +119,7 @@ export class Registration {
     this.#running = null;
   }
 
-  #progress({ share, text }) {
-    const bar = byId("job-bar");
-    if (share === null) bar.removeAttribute("value");
-    else bar.value = share;
-    const percent = share === null ? "" : ` · ${Math.round(100 * share)}%`;
-    byId("job-text").textContent = text + percent;
+  #progress(progress) {
+    showProgress(byId("job-bar"), byId("job-text"), progress);
   }
 }

@@ -15,6 +15,11 @@ export function showResult(answer, { onPlay }) {
   byId("result").hidden = false;
 }
 
+/** Put moments behind those of a list; `onPlay(seconds)` is called for one that is chosen. */
+export function addMoments(list, segments, { onPlay }) {
+  list.append(...segments.map((one) => moment(one, onPlay)));
+}
+
 /** What the other domains said of the same recording; `onChoose(domain)` shows one of them again. */
 export function showOthers(answers, { onChoose }) {
   byId("others").hidden = answers.length === 0;
@@ -34,12 +39,11 @@ export function showOthers(answers, { onChoose }) {
 
 /** Whether a moment can be played from: not where this browser cannot play the recording. */
 export function setPlayable(playable) {
-  for (const button of byId("segment-list").querySelectorAll("button")) button.disabled = !playable;
+  for (const button of document.querySelectorAll("button.moment")) button.disabled = !playable;
 }
 
-/** Mark the moment that is heard, by its index, and keep it in sight; -1 for none. */
-export function markMoment(index) {
-  const list = byId("segment-list");
+/** Mark the moment of a list that is heard, by its index, and keep it in sight; -1 for none. */
+export function markMoment(list, index) {
   const [before, now] = [list.querySelector("[aria-current]"), list.children[index]?.firstChild];
   if (before === now) return;
   before?.removeAttribute("aria-current");

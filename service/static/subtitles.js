@@ -1,18 +1,23 @@
 // Segments as subtitles, exactly as the service writes them.
 
 export function vtt(segments) {
-  const cues = segments.map((one) => `${time(one.start, ".")} --> ${time(one.end, ".")}\n${escaped(one.caption)}\n`);
+  const cues = segments.map((one) => `${time(one.start, ".")} --> ${time(one.end, ".")}\n${escaped(line(one.caption))}\n`);
   return ["WEBVTT\n", ...cues].join("\n");
 }
 
 export function srt(segments) {
   return segments
-    .map((one, n) => `${n + 1}\n${time(one.start, ",")} --> ${time(one.end, ",")}\n${one.caption}\n`)
+    .map((one, n) => `${n + 1}\n${time(one.start, ",")} --> ${time(one.end, ",")}\n${unmarked(line(one.caption))}\n`)
     .join("\n");
 }
 
-// In a cue these would be markup.
+// An empty line would end a cue, and a cue of nothing is an error.
+const line = (text) => text.split(/\s+/).filter(Boolean).join(" ") || "…";
+
+// In a cue of WebVTT these would be markup; SubRip knows no escapes.
 const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+const lookAlikes = { "<": "‹", ">": "›", "{": "｛", "}": "｝", "\\": "＼" };
+const unmarked = (text) => text.replace(/[<>{}\\]/g, (sign) => lookAlikes[sign]);
 
 function time(seconds, separator) {
   const milliseconds = Math.round(seconds * 1000);

@@ -316,7 +316,7 @@ async def test_the_figures_count_registrations_under_way(slow: httpx.AsyncClient
 async def test_the_documentation_has_the_jobs(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     put = document["paths"]["/domains/{name}"]["put"]["responses"]
-    assert {"200", "201", "202", "400", "401", "403", "409", "413", "415", "429", "503", "504"} == set(put)
+    assert {"200", "201", "202", "400", "401", "403", "408", "409", "413", "415", "429", "503", "504"} == set(put)
     assert put["202"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/JobAnswer"}
     assert "Location" in put["202"]["headers"]
     shown = json.dumps(document["components"]["schemas"]["JobAnswer"])

@@ -159,6 +159,18 @@ async def test_parts_of_one_caption_that_follow_each_other_become_one_segment(st
     assert made.tokens == 6
 
 
+async def test_silence_has_no_caption_of_its_own_and_says_nothing_of_the_whole(store: MemoryStore) -> None:
+    silence, decoder = np.zeros(8 * 16_000, np.float32), ReadingDecoder()
+    heard = recording(silence, tone(6.0, hertz=400), silence, tone(6.0, hertz=1000), silence)
+    async with captioning(FakeBundle(decoder=decoder), store, SegmentsSettings(window_seconds=1.0)) as captioner:
+        made = await caption(captioner, heard, by_window=True)
+    assert [one.caption for one in made.segments] == ["Heard: tone 4", "Heard: tone 10"]
+    assert_tiling(made.segments, 36.0)
+    assert made.segments[0].end == pytest.approx(22.0, abs=0.5)
+    mean = CLAP.embed_text(["tone 4", "tone 10"]).mean(axis=0)
+    np.testing.assert_allclose(decoder.prompts[0].vector, mean / np.linalg.norm(mean), atol=1e-6)
+
+
 def changing(seconds: float, every: float = 4.0) -> Recording:
     """Another tone every so many seconds."""
     return recording(*[tone(every, hertz=(400, 1000, 2000)[n % 3]) for n in range(round(seconds / every))])

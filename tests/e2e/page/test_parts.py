@@ -13,6 +13,8 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from playwright.sync_api import Page
 
+from service.streaming import Event
+
 STATIC = Path(__file__).resolve().parents[3] / "service" / "static"
 
 
@@ -44,6 +46,27 @@ def test_a_recording_is_written_as_a_wav_that_libsndfile_reads(page: Page) -> No
     samples, rate = soundfile.read(io.BytesIO(bytes(written)))
     assert rate == 22_050
     np.testing.assert_allclose(samples, [0, 0.5, -0.5, 1, -1], atol=1e-4)
+
+
+def test_events_are_read_once_they_are_whole_and_comments_are_none(page: Page) -> None:
+    told = Event('{"percent": 4.5}', "progress").encode() + b": the work goes on\n\n"
+    told += Event("1\nrain: é\n", "caption").encode() + Event("plain").encode()
+    text = told.decode()
+    read = page.evaluate(
+        """text => import('/static/events.js').then(({EventReader}) => {
+            const heard = []; const reader = new EventReader((event) => heard.push(event));
+            for (let end = 0; end <= text.length; end += 7) reader.read(text.slice(0, end));
+            const before = heard.length; reader.read(text); reader.read(text); return [before, heard] })""",
+        text,
+    )
+    assert read == [
+        2,
+        [
+            {"name": "progress", "data": '{"percent": 4.5}'},
+            {"name": "caption", "data": "1\nrain: é\n"},
+            {"name": "message", "data": "plain"},
+        ],
+    ]
 
 
 def test_the_page_and_its_files_are_revalidated_and_let_nothing_in_from_elsewhere(url: str) -> None:

@@ -13,6 +13,7 @@ from datastores.base import (
 )
 from datastores.corpus.reader import CorpusError
 from service.batching.batcher import BatcherClosed, Expired, QueueFull, WorkerDied
+from service.batching.runner import MemoryExhausted
 from service.deadlines import BadTimeout
 
 _RETRY_AFTER_SECONDS = "2"
@@ -172,6 +173,7 @@ _TRANSLATIONS: dict[type[Exception], type[ServiceError]] = {
     Expired: DeadlinePassed,
     BatcherClosed: NotReady,
     WorkerDied: ModelFailed,
+    MemoryExhausted: ModelFailed,
 }
 _CORPUS_KINDS: dict[str, type[ServiceError]] = {
     "format": NotACorpus,

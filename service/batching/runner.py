@@ -1,5 +1,6 @@
 """How one batch is run: every entry is resolved, whatever the model does."""
 
+import logging
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from service.batching.queue import Entry, Item, Result
 from service.batching.worker import Worker, WorkerDied
 from service.rates import ServiceRate
 
+logger = logging.getLogger(__name__)
+
 # Whether nobody waits for the result of the item at this index of the batch any more.
 Gone = Callable[[int], bool]
 Run = Callable[[Sequence[Item], Gone], Sequence[Result]]
@@ -19,6 +22,10 @@ _MEMORY_TEXTS = ("out of memory", "can't allocate", "cannot allocate")
 
 def _one_key(_: object) -> Hashable:
     return None
+
+
+class MemoryExhausted(Exception):
+    """The memory of the model's device does not suffice for one item by itself."""
 
 
 @dataclass(frozen=True)
@@ -178,10 +185,15 @@ class BatchRunner(Generic[Item, Result]):
         return again
 
     def _after_error(self, part: list[Entry[Item, Result]], error: Exception) -> list[list[Entry[Item, Result]]]:
+        memory = out_of_memory(error)
         if len(part) == 1:
+            if memory:
+                logger.error("memory does not suffice for one item of cost %g: %s", part[0].cost, error)
+                error = MemoryExhausted(
+                    "the memory of the service does not suffice for this; smaller recordings may do"
+                )
             part[0].fail(error)
             return []
-        memory = out_of_memory(error)
         if memory:
             self._narrowed = min(self.max_cost, sum(entry.cost for entry in part)) / 2
             self._narrow_until = self._clock() + self._limits.recovery

@@ -21,7 +21,14 @@ BY_STATUS: Mapping[int, str] = {
 }
 """Why a request was turned away, where its status says so."""
 
-BY_SLUG: Mapping[str, str] = {"overloaded": "full", "not-ready": "not-ready", "model-failed": "model"}
+BY_SLUG: Mapping[str, str] = {
+    "overloaded": "full",
+    "not-ready": "not-ready",
+    "model-failed": "model",
+    # A stream has begun with 200 when it ends so.
+    "client-gone": "client-gone",
+    "deadline-passed": "deadline",
+}
 """Why a request was turned away, where only the slug of its problem document says so."""
 
 REASONS = tuple(dict.fromkeys((*BY_SLUG.values(), *BY_STATUS.values())))

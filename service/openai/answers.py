@@ -98,12 +98,12 @@ class ModelList(BaseModel):
 
 def transcription(caption: Caption, duration: float) -> Response:
     """The answer in the format json."""
-    return _json(TranscriptionAnswer(text=caption.text, usage=DurationUsage(seconds=round(duration, 4))), caption)
+    return _json(TranscriptionAnswer(text=caption.text, usage=DurationUsage(seconds=round(duration, 3))), caption)
 
 
 def verbose_transcription(caption: Caption, duration: float, temperature: float) -> Response:
     """The answer in the format verbose_json."""
-    seconds = round(duration, 4)
+    seconds = round(duration, 3)
     segments = [TranscriptionSegment.of(*numbered, temperature) for numbered in enumerate(caption.segments)]
     answer = VerboseTranscriptionAnswer(
         text=caption.text, usage=DurationUsage(seconds=seconds), duration=seconds, segments=segments

@@ -231,12 +231,20 @@ class BrokenClap(FakeClap):
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError("CUDA out of memory"), MemoryError(), ValueError("no"), StopIteration()]
+    ("error", "expected"),
+    [
+        (RuntimeError("CUDA out of memory"), (503, "model-failed")),
+        (MemoryError(), (503, "model-failed")),
+        (ValueError("no"), (500, "internal-error")),
+        (StopIteration(), (500, "internal-error")),
+    ],
 )
-async def test_a_model_that_fails_at_one_recording_hears_the_next(store: MemoryStore, error: Exception) -> None:
+async def test_a_model_that_fails_at_one_recording_hears_the_next(
+    store: MemoryStore, error: Exception, expected: tuple[int, str]
+) -> None:
     async with serving(store, FakeBundle(clap=BrokenClap(1, error))) as client:
         failed = await ask(client)
-        assert problem(failed) == (500, "internal-error")
+        assert problem(failed) == expected
         assert str(error) not in failed.text or not str(error)
         assert (await ask(client)).json()["caption"] == "Heard: tone 4"
         assert 'drcap_admitted{kind="captions"} 0.0' in (await client.get("/metrics")).text

@@ -23,6 +23,7 @@ from service.batching.batcher import (
     WorkerDied,
 )
 from service.batching.queue import BatchQueue, Entry
+from service.batching.runner import MemoryExhausted
 
 _PATIENCE = 60.0  # real seconds after which a test has hung
 
@@ -322,6 +323,18 @@ async def test_out_of_memory_halves_the_batch_and_is_remembered_for_a_while(erro
         b.clock.now += 61.0
         await b.batcher.run(range(8))
         assert [len(batch) for batch in b.model.batches[5:]] == [8, 4, 4]
+
+
+async def test_an_item_that_no_memory_suffices_for_is_told_so_and_spares_the_others() -> None:
+    def trouble(batch: Sequence[int]) -> None:
+        if 3 in batch:
+            raise RuntimeError("CUDA out of memory. Tried to allocate")
+
+    async with bench(trouble) as b:
+        spared = b.start([1, 2])
+        with pytest.raises(MemoryExhausted, match="does not suffice"):
+            await b.batcher.run([3])
+        assert await spared == [2, 4]
 
 
 async def test_a_dead_worker_is_replaced_and_what_killed_it_fails_alone() -> None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -40,6 +41,7 @@ from models.placement import NoRoom, place_llm
 from models.projection import Projection
 from models.projector import Projector
 from models.prompt import PromptTemplate
+from models.prompt_batch import PromptBatch
 from models.quantisation import MissingLibrary
 
 __all__ = [
@@ -149,11 +151,15 @@ def load_decoder(
         projector = Projector.load(folder / PROJECTOR, embedding_dim, llm.hidden_size)
     with _named(f"the LLM of {folder}"):
         # Before it is quantised; else where it is to run, because CPUs are slow in half precision.
-        before = LlmCheck(llm) if plan.quantisation.value != "none" else None
+        quantised = plan.quantisation.value != "none"
+        before = LlmCheck(llm) if quantised else None
+        if before is not None and device.type == "cpu":
+            # What is strict only while nothing is rounded to few levels.
+            before(partial(PromptBatch, llm.model))
         place_llm(llm, plan, device)
         check = before or LlmCheck(llm)
         begin = begin_batches(llm, int8=plan.quantisation.value == "int8" and device.type == "cpu")
-        check(begin)
+        check(begin, quantised)
     return LlmDecoder(llm, projector, template, f"{config.name}: {config.llm.source.rsplit('/', 1)[-1]}", begin)
 
 

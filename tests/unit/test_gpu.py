@@ -41,7 +41,7 @@ def decoder(folder: Path, chosen: DevicePlan) -> LlmDecoder:
     check = LlmCheck(llm)
     place_llm(llm, chosen, chosen.llm.value[0])
     begin = begin_batches(llm, int8=False)
-    check(begin)
+    check(begin, chosen.quantisation.value != "none")
     torch.manual_seed(1)
     return LlmDecoder(llm, Projector(8, 16, llm.hidden_size, 2).eval(), TEMPLATE, "tiny", begin)
 

@@ -37,7 +37,7 @@ def decoder(folder: Path, int8: bool = False, dtype: torch.dtype = torch.float32
     llm = load_llm(folder, dtype)
     check = LlmCheck(llm)
     begin = begin_batches(llm, int8)
-    check(begin)
+    check(begin, int8)
     torch.manual_seed(1)
     return LlmDecoder(llm, Projector(8, 16, llm.hidden_size, 2).eval(), TEMPLATE, "tiny", begin)
 

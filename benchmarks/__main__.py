@@ -17,6 +17,7 @@ from benchmarks.vectors import FloatArray
 from datastores.corpus.reader import CorpusError
 from models.clap.alignment import AlignmentHead
 from models.clap.embedded import EmbeddedClap
+from service.cli.recordings import SUFFIXES
 
 _WIDTH = 170
 
@@ -215,8 +216,7 @@ def measure_full_size(
 
 
 def _recordings(clips: Path) -> list[bytes]:
-    kinds = (".wav", ".ogg", ".flac", ".mp3")
-    recordings = [path.read_bytes() for path in sorted(clips.iterdir()) if path.suffix in kinds]
+    recordings = [path.read_bytes() for path in sorted(clips.iterdir()) if path.suffix.lower() in SUFFIXES]
     if not recordings:
         raise typer.BadParameter(f"there are no recordings in {clips}")
     return recordings

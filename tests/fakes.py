@@ -1,6 +1,7 @@
 """A CLAP and a decoder of a few lines, so that units are tested in milliseconds."""
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -60,6 +61,22 @@ class FakeProjection:
 
     def project(self, query: FloatArray, vectors: FloatArray, scores: FloatArray, moments: Moments, /) -> FloatArray:
         return query
+
+
+class GatedClap(FakeClap):
+    """Hears nothing before its gate opens; counts the calls and the windows it then heard."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.entered = threading.Event()
+        self.calls = self.heard = 0
+
+    def embed_audio(self, windows: Sequence[FloatArray]) -> FloatArray:
+        self.entered.set()
+        self.gate.wait(10)
+        self.calls += 1
+        self.heard += len(windows)
+        return super().embed_audio(windows)
 
 
 @dataclass(frozen=True)

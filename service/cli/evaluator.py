@@ -11,8 +11,8 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from datastores.base import DatastoreUnavailable
 from service.cli.errors import CommandError
+from service.cli.own_datastore import must_exist, unless_served
 from service.settings import Settings, variable_name
 
 if TYPE_CHECKING:
@@ -206,15 +206,9 @@ async def registered(settings: Settings, name: str | None, clap: "Clap") -> "Asy
 
     path = settings.datastore.path
     instead = "build a domain of a file with --corpus FILE, or caption through a service with --url URL"
-    # Opening would make it.
-    if not await asyncio.to_thread(path.is_dir):
-        raise CommandError(f"there is no datastore at {path} ({variable_name('datastore', 'path')}); {instead}")
-    try:
+    await asyncio.to_thread(must_exist, path, instead)
+    with unless_served(path, instead):
         store = await EdgeStore.open(path)
-    except DatastoreUnavailable as error:
-        if not isinstance(error.__cause__, BlockingIOError):
-            raise
-        raise CommandError(f"the datastore {path} is open in a running service; {instead}") from error
     try:
         names = [version.domain for version in await store.list()]
         if name is None and len(names) != 1:

@@ -15,9 +15,10 @@ import httpx
 
 from service.cli.client import checked
 from service.cli.errors import CommandError
+from service.cli.own_datastore import must_exist, unless_served
 from service.cli.progress import FINISHED, drawing, result_of
 from service.cli.quiet import quiet
-from service.settings import AuthSettings, DatastoreSettings, ServerSettings, Settings, variable_name
+from service.settings import AuthSettings, DatastoreSettings, ServerSettings, Settings
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -113,14 +114,12 @@ async def _open_store(settings: Settings) -> Any:
 
     path = settings.datastore.path
     instead = "caption in a domain made of a file with --corpus FILE, or ask a running service without --local"
-    # Opening would make it.
-    if settings.datastore.url is None and not await asyncio.to_thread(path.is_dir):
-        raise CommandError(f"there is no datastore at {path} ({variable_name('datastore', 'path')}); {instead}")
+    if settings.datastore.url is None:
+        await asyncio.to_thread(must_exist, path, instead)
     try:
-        return await open_store(settings)
+        with unless_served(path, instead):
+            return await open_store(settings)
     except DatastoreError as error:
-        if isinstance(error.__cause__, BlockingIOError):
-            raise CommandError(f"the datastore {path} is open in a running service; {instead}") from error
         raise CommandError(str(error)) from error
 
 

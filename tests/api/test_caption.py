@@ -1,7 +1,6 @@
 import asyncio
 import io
 import re
-import threading
 import wave
 from collections.abc import AsyncIterator, Sequence
 
@@ -12,7 +11,7 @@ import pytest
 from models.clap.base import FloatArray
 from service.settings import AdmissionSettings, AudioSettings, Settings, TimeoutSettings
 from tests.api.conftest import serving
-from tests.fakes import FakeBundle, FakeClap
+from tests.fakes import FakeBundle, FakeClap, GatedClap
 from tests.memory_store import MemoryStore
 from tests.recordings import encode, tone, tones, wav
 
@@ -256,21 +255,6 @@ async def test_too_long_a_recording_is_refused_with_the_setting(store: MemorySto
         assert_problem(await post(client, wav(3.0)), 413, "too-large", "DRCAP_AUDIO__MAX_SECONDS", "3.0 s")
 
 
-class GatedClap(FakeClap):
-    """Hears nothing before its gate opens."""
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.entered = threading.Event()
-        self.heard = 0
-
-    def embed_audio(self, windows: Sequence[FloatArray]) -> FloatArray:
-        self.entered.set()
-        self.gate.wait(10)
-        self.heard += 1
-        return super().embed_audio(windows)
-
-
 async def test_the_service_answers_while_a_model_runs(store: MemoryStore) -> None:
     clap = GatedClap()
     async with serving(store, FakeBundle(clap=clap)) as client:
@@ -319,7 +303,7 @@ async def test_queued_work_of_a_request_that_ended_is_dropped(store: MemoryStore
         clap.gate.set()
         assert (await stays).status_code == 200
         assert (await post(client, wav())).status_code == 200
-        assert clap.heard == 2
+        assert clap.calls == 2
 
 
 async def test_a_wav_of_the_standard_library_is_read(client: httpx.AsyncClient) -> None:

@@ -1,6 +1,5 @@
 import asyncio
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,13 +7,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from models.clap.base import FloatArray
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
 from service.settings import AdmissionSettings, AudioSettings, JobsSettings, Settings, TimeoutSettings
 from tests.api.conftest import serving
 from tests.api.live import live
-from tests.fakes import FakeBundle, FakeClap, FakeDecoder
+from tests.fakes import FakeBundle, FakeDecoder, GatedClap
 from tests.memory_store import MemoryStore
 from tests.recordings import encode, tones, wav
 
@@ -106,21 +104,6 @@ async def test_a_failure_on_the_way_is_the_last_event(store: MemoryStore, caplog
         assert "secret" not in answer.text
         assert "secret path" in caplog.text
         assert 'drcap_admitted{kind="captions"} 0.0' in (await client.get("/metrics")).text
-
-
-class GatedClap(FakeClap):
-    """Hears nothing before its gate opens."""
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.entered = threading.Event()
-        self.heard = 0
-
-    def embed_audio(self, windows: Sequence[FloatArray]) -> FloatArray:
-        self.entered.set()
-        self.gate.wait(10)
-        self.heard += len(windows)
-        return super().embed_audio(windows)
 
 
 async def test_a_stream_past_its_deadline_ends_with_the_settings(store: MemoryStore) -> None:

@@ -11,8 +11,7 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types.audio import TranscriptionTextDeltaEvent, TranscriptionTextDoneEvent
 
 from tests.api.live import live, live_with_two_domains, openai_client
-from tests.api.test_caption import GatedClap
-from tests.fakes import FakeBundle, FakeClap
+from tests.fakes import FakeBundle, FakeClap, GatedClap
 from tests.memory_store import MemoryStore
 from tests.recordings import encode, tone, wav
 

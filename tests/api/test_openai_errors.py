@@ -12,10 +12,9 @@ import pytest
 from models.clap.base import FloatArray
 from service.settings import Settings
 from tests.api.live import live, live_with_two_domains, openai_client
-from tests.api.test_caption import GatedClap
 from tests.api.test_keys import bearer, call_unread, keys, settings
 from tests.api.test_openai import figure
-from tests.fakes import FakeBundle, FakeClap
+from tests.fakes import FakeBundle, FakeClap, GatedClap
 from tests.memory_store import MemoryStore
 from tests.recordings import wav
 

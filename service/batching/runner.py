@@ -189,9 +189,7 @@ class BatchRunner(Generic[Item, Result]):
         if len(part) == 1:
             if memory:
                 logger.error("memory does not suffice for one item of cost %g: %s", part[0].cost, error)
-                error = MemoryExhausted(
-                    "the memory of the service does not suffice for this; smaller recordings may do"
-                )
+                error = MemoryExhausted("the memory of the service does not suffice for this at the moment")
             part[0].fail(error)
             return []
         if memory:

@@ -151,13 +151,22 @@ async def test_a_domain_under_registration_is_busy(store: MemoryStore) -> None:
         assert_problem(await client.put("/domains/bus?wait=true", content="a bus"), 409, "domain-busy", "bus")
 
 
-async def test_a_registration_that_fails_leaves_the_old_version(store: MemoryStore) -> None:
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (RuntimeError("a broken kernel"), 500, "internal-error"),
+        (RuntimeError("CUDA out of memory"), 503, "model-failed"),
+    ],
+)
+async def test_a_registration_that_fails_leaves_the_old_version(
+    store: MemoryStore, error: Exception, status: int, kind: str
+) -> None:
     class FailingClap(FakeClap):
         def embed_text(self, texts: Sequence[str]) -> FloatArray:
-            raise RuntimeError("out of memory")
+            raise error
 
     async with serving(store, FakeBundle(clap=FailingClap())) as client:
-        assert_problem(await client.put("/domains/city?wait=true", content="a bus"), 500, "internal-error")
+        assert_problem(await client.put("/domains/city?wait=true", content="a bus"), status, kind)
         assert (await client.get("/domains/city")).json()["version"] == "v1"
 
 

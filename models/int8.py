@@ -61,11 +61,11 @@ class Int8Linear(nn.Module):
         rows = x.reshape(-1, self.in_features)
         if self.smoothing is not None:
             rows = rows * self.smoothing
-        scale = rows.abs().amax(dim=1, keepdim=True).clamp(min=1e-12)
+        scale = rows.abs().amax(dim=1, keepdim=True).clamp_(min=1e-12)
         out: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
             rows / scale, 1.0 / self._levels, self._levels + 1, self._packed
         )
-        out = out * scale if self.bias is None else torch.addcmul(self.bias, out, scale)
+        out = out.mul_(scale) if self.bias is None else torch.addcmul(self.bias, out, scale)
         return out.reshape(*x.shape[:-1], self.out_features)
 
 

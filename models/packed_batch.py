@@ -56,13 +56,17 @@ class PackedBatch:
         return self._scores(logits)
 
     def _attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        out = torch.empty(len(query), self._model.heads * self._model.size)
-        at = 0
-        for past in self._pasts:
-            rows = slice(at, at + past.coming)
-            out[rows] = past.attend(layer, query[rows], key[rows], value[rows])
-            at = rows.stop
-        return out
+        tokens, key_heads, size = key.shape
+        group = self._model.heads // key_heads
+        coming = [past.coming for past in self._pasts]
+        # The heads of a group read the same keys: stacked as more queries, the keys need no copy a head.
+        stacked = query.view(tokens, key_heads, group, size).transpose(0, 1).reshape(1, key_heads, -1, size)
+        queries = torch.split_with_sizes(stacked, [group * count for count in coming], dim=2)
+        keys = torch.split_with_sizes(key.transpose(0, 1), coming, dim=1)
+        values = torch.split_with_sizes(value.transpose(0, 1), coming, dim=1)
+        own = zip(self._pasts, queries, keys, values, strict=True)
+        out = torch.cat([past.attend(layer, q, k, v) for past, q, k, v in own], dim=2)
+        return out.view(key_heads, tokens, -1).transpose(0, 1).reshape(tokens, -1)
 
     def _scores(self, logits: Tensor) -> Tensor:
         logits[:, self._forbidden] = -torch.inf
@@ -75,12 +79,13 @@ class _Past:
     def __init__(self, model: PackedLlama, length: int) -> None:
         self.coming = length
         self.positions = torch.arange(length)
-        self._model = model
+        self._group = model.heads // model.key_heads
         self._held = 0
-        self._buffer = torch.empty(len(model.layers), 2, model.key_heads, length + _ROOM, model.size)
+        # Keys, then values, of each layer in turn.
+        self._buffer = torch.empty(2 * len(model.layers), model.key_heads, length + _ROOM, model.size)
         # Of each token to come, the slots it sees.
         self._seen = torch.ones(length, length, dtype=torch.bool).tril()
-        self._mask = self._additive()
+        self._prepare()
 
     def branch(self, parents: Tensor) -> None:
         """One token is to come for each beam; `parents` says which former one it continues."""
@@ -89,32 +94,41 @@ class _Past:
         self.coming = len(parents)
         self.positions = torch.full((self.coming,), int(seen[0].sum()))
         self._seen = torch.cat([seen[parents], torch.eye(self.coming, dtype=torch.bool)], dim=1)
-        self._mask = self._additive()
         slots = self._held + self.coming
-        if slots > self._buffer.shape[3]:
-            larger = self._buffer.new_empty(*self._buffer.shape[:3], slots + _ROOM, self._buffer.shape[4])
-            larger[:, :, :, : self._held] = self._buffer[:, :, :, : self._held]
+        if slots > self._buffer.shape[2]:
+            layers, heads, _, size = self._buffer.shape
+            larger = self._buffer.new_empty(layers, heads, slots + _ROOM, size)
+            larger[:, :, : self._held] = self._buffer[:, :, : self._held]
             self._buffer = larger
+        self._prepare()
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Queries [m, heads, d], keys and values [m, key heads, d] of the tokens to come -> [m, heads x d]."""
-        end = self._held + self.coming
-        keys, values = self._buffer[layer]
-        keys[:, self._held : end] = key.transpose(0, 1)
-        values[:, self._held : end] = value.transpose(0, 1)
-        # The heads of a group read the same keys: stacked as more queries, the keys need no copy a head.
-        size, group = self._model.size, self._model.heads // self._model.key_heads
-        stacked = query.view(self.coming, -1, group, size).permute(1, 2, 0, 3).reshape(1, -1, group * self.coming, size)
-        out = functional.scaled_dot_product_attention(
-            stacked, keys[None, :, :end], values[None, :, :end], attn_mask=self._mask
+        """One layer of the m tokens to come.
+
+        Args:
+            layer: its number.
+            query: [1, key heads, m x group, d].
+            key: [key heads, m, d].
+            value: [key heads, m, d].
+
+        Returns:
+            what is attended to, in the shape of `query`.
+        """
+        place = 2 * layer
+        self._new[place].copy_(key)
+        self._new[place + 1].copy_(value)
+        return functional.scaled_dot_product_attention(
+            query, self._all[place], self._all[place + 1], attn_mask=self._mask
         )
-        return out.view(-1, group, self.coming, size).permute(2, 0, 1, 3).reshape(self.coming, -1)
 
     def read(self) -> None:
         """All layers have seen the tokens that were to come."""
         self._held += self.coming
 
-    def _additive(self) -> Tensor:
-        """What is added to the scores [1, 1, group x tokens to come, slots]."""
+    def _prepare(self) -> None:
+        """Once for all layers: their slots, those to be filled and all seen, and what is added to the scores."""
+        end = self._held + self.coming
+        self._new = self._buffer[:, :, self._held : end].unbind()
+        self._all = self._buffer[:, None, :, :end].unbind()
         mask = torch.zeros(self._seen.shape).masked_fill_(~self._seen, -torch.inf)
-        return mask.repeat(self._model.heads // self._model.key_heads, 1)[None, None]
+        self._mask = mask.repeat_interleave(self._group, dim=0)[None, None]

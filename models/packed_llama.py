@@ -61,6 +61,8 @@ class PackedLlama(nn.Module):
             logits [rows wanted, vocabulary], float32.
         """
         cos, sin = (part[0, :, None] for part in self.rotary(x[None], positions[None]))
+        # A rotation takes the second half of a head with the opposite sign.
+        sin[..., : self.size // 2].neg_()
         for number, layer in enumerate(self.layers):
             x = layer(x, cos, sin, number, attend)
         if last is not None:
@@ -87,7 +89,7 @@ class _Layer(nn.Module):
         query, key = torch.split_with_sizes(_rotate(heads[:, :turned], cos, sin), self._split[:2], dim=1)
         x = x + self.attended(attend(number, query, key, heads[:, turned:]))
         gate, up = self.gate_up(self.between(x)).chunk(2, dim=-1)
-        out: Tensor = x + self.down(functional.silu(gate) * up)
+        out: Tensor = x + self.down(functional.silu(gate).mul_(up))
         return out
 
 
@@ -100,14 +102,13 @@ class _RmsNorm(nn.Module):
         self._epsilon = float(norm.variance_epsilon)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.weight * (x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + self._epsilon))
+        return functional.rms_norm(x, self.weight.shape, self.weight, self._epsilon)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions (Su et al., arXiv 2104.09864), half beside half: x [t, heads, d], angles [t, 1, d]."""
-    half = x.shape[-1] // 2
-    turned = torch.cat([-x[..., half:], x[..., :half]], dim=-1)
-    return torch.addcmul(x * cos, turned, sin)
+    """Rotary positions (Su et al., arXiv 2104.09864), half beside half: x [t, heads, d]; cosines and
+    sines [t, 1, d], these negative in the first half."""
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
 
 
 def _linear(int8: bool, *parts: Any) -> nn.Module:

@@ -2,16 +2,19 @@
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 
 from benchmarks.report import Report, Row
 from benchmarks.serving.clients import Answers, closed_loop, open_loop
 from benchmarks.serving.plain import save_domain
-from benchmarks.serving.servers import Server, running, the_servers
+from benchmarks.serving.servers import Running, Server, running, the_servers
 from benchmarks.serving.stages import stage_costs
 from benchmarks.vectors import FloatArray
 
@@ -79,9 +82,25 @@ def _closed(server: Server, recordings: Sequence[bytes], settings: ServingSettin
         ask = server.ask(up.url)
         asyncio.run(closed_loop(ask, recordings[:_MOST_WARM_UP], 2, 8.0))
         for clients in settings.clients:
-            rows[clients] = asyncio.run(closed_loop(ask, recordings, clients, settings.seconds)).row()
-            rows[clients]["peak_mb"] = up.peak_mb
+            with _cores(up) as used:
+                row = asyncio.run(closed_loop(ask, recordings, clients, settings.seconds)).row()
+            rows[clients] = {**row, **used, "peak_mb": up.peak_mb}
     return rows
+
+
+@contextmanager
+def _cores(up: Running) -> Iterator[Row]:
+    """Fills in, on leaving, how many cores the server used meanwhile, and how many the machine's host withheld."""
+    used: Row = {}
+    busy, stolen, began = up.core_seconds(), _stolen(), time.monotonic()
+    yield used
+    taken = time.monotonic() - began
+    used["cores_used"] = (up.core_seconds() - busy) / taken
+    used["cores_stolen"] = (_stolen() - stolen) / taken
+
+
+def _stolen() -> float:
+    return float(getattr(psutil.cpu_times(), "steal", 0.0))
 
 
 def _compared(rows: dict[tuple[str, int], Row], servers: dict[str, Server]) -> list[Row]:

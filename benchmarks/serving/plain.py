@@ -11,8 +11,9 @@ import soxr
 import torch
 
 from benchmarks.vectors import FloatArray
-from models.bundle import load_clap, load_source, merge_adapter, prompt_template
+from models.bundle import load_source, merge_adapter, prompt_template
 from models.bundle_config import ADAPTER, EMBEDDED, PROJECTOR, bundle_folder, read_config
+from models.clap.embedded import EmbeddedClap
 from models.directions import mean_direction
 from models.projector import Projector
 from models.prompt import Prompt, encode_prompt
@@ -26,7 +27,8 @@ class PlainCaptioner:
         folder = bundle_folder(EMBEDDED)
         self._config = read_config(folder)
         self._captions, self._vectors = captions, vectors
-        self._clap = load_clap(self._config.clap, folder, torch.device("cpu"))
+        # Without the faster forms of its networks that the service runs.
+        self._clap = EmbeddedClap.load(folder / self._config.clap.source, torch.device("cpu"), exact=True)
         self._llm = load_source(self._config.llm, folder)
         merge_adapter(self._llm, folder / ADAPTER)
         self._projector = Projector.load(folder / PROJECTOR, self._clap.embedding_dim, self._llm.hidden_size)

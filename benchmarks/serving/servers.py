@@ -77,6 +77,11 @@ class Running:
     pid: int
     peak_mb: float = 0.0
 
+    def core_seconds(self) -> float:
+        """What all its processes have used of the cores so far."""
+        tree = [psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)]
+        return float(sum(one.cpu_times().user + one.cpu_times().system for one in tree))
+
 
 @contextmanager
 def running(server: Server, variables: dict[str, str] | None = None) -> Iterator[Running]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.clap.winograd import WinogradConv
 from models.packages import package_file
 
 SAMPLE_RATE = 44_100
@@ -80,6 +81,43 @@ class _EmbeddingNet(nn.Module):
         return torch.as_tensor(self.conv_block4(x).mean(dim=3).amax(dim=2))
 
 
+class FastNet(nn.Module):
+    """What `_EmbeddingNet` computes, for a CPU: norms folded into the convolutions, and these after Winograd."""
+
+    def __init__(self, net: _EmbeddingNet) -> None:
+        super().__init__()
+        folded = [
+            _fold(conv, norm)
+            for block in (net.conv_block1, net.conv_block2, net.conv_block3, net.conv_block4)
+            for conv, norm in ((block.conv1, block.bn1), (block.conv2, block.bn2))
+        ]
+        weight, bias = folded[0]
+        self.register_buffer("weight", weight, persistent=False)
+        self.register_buffer("bias", bias, persistent=False)
+        self.convs = nn.ModuleList([WinogradConv(weight, bias) for weight, bias in folded[1:]])
+
+    def forward(self, blocks: Tensor) -> Tensor:
+        second, *middle, last, end = self.convs
+        # The first layers of one block at a time: those of several leave the cache.
+        x = torch.cat([second(self._first(block), 2) for block in torch.split(blocks, 1)])
+        for conv, pooled in zip(middle[::2], middle[1::2], strict=True):
+            x = pooled(conv(x), 2)
+        return torch.as_tensor(end(last(x)).mean(dim=2).amax(dim=1))
+
+    def _first(self, block: Tensor) -> Tensor:
+        """One channel [1, BLOCK, BANDS] -> [1, BLOCK, BANDS, 64]: nine products each, as a matrix product."""
+        patches = functional.unfold(block[:, None], 3, padding=1).transpose(1, 2)
+        weight, bias = cast(Tensor, self.weight), cast(Tensor, self.bias)
+        return torch.addmm(bias, patches[0], weight.view(len(weight), -1).T).relu_().view(*block.shape, -1)
+
+
+def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """A convolution without bias and the norm behind it as weight and bias of one convolution."""
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    scale = norm.weight * torch.rsqrt(variance + norm.eps)
+    return (conv.weight * scale[:, None, None, None]).detach(), (norm.bias - mean * scale).detach()
+
+
 class AisfxTower(nn.Module):
     """Log-mel front end, CNN and three category heads of the checkpoint of aisfx, frozen."""
 
@@ -88,7 +126,7 @@ class AisfxTower(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.embedding_net = _EmbeddingNet()
+        self.embedding_net: nn.Module = _EmbeddingNet()
         self.heads = nn.ModuleDict(
             {
                 name: nn.ModuleDict(
@@ -106,9 +144,13 @@ class AisfxTower(nn.Module):
         self.register_buffer("window", torch.hann_window(FRAME, periodic=False), persistent=False)
 
     @classmethod
-    def from_package(cls, device: torch.device) -> "AisfxTower":
-        """Load from the installed package `aisfx`. Raises `MissingWeights` or `WrongWeights`."""
-        return cls.from_file(package_file("aisfx", "models/checkpoint.pth"), device)
+    def from_package(cls, device: torch.device, *, exact: bool = False) -> "AisfxTower":
+        """Load from the installed package `aisfx`. On a CPU the CNN is a faster one that rounds otherwise, unless
+        `exact` is set. Raises `MissingWeights` or `WrongWeights`."""
+        tower = cls.from_file(package_file("aisfx", "models/checkpoint.pth"), device)
+        if device.type == "cpu" and not exact:
+            tower.embedding_net = FastNet(cast(_EmbeddingNet, tower.embedding_net))
+        return tower
 
     @classmethod
     def from_file(cls, path: Path, device: torch.device) -> "AisfxTower":

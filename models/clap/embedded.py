@@ -33,8 +33,10 @@ class EmbeddedClap:
         self.fingerprint = head.fingerprint()
 
     @classmethod
-    def load(cls, weights: Path, device: torch.device) -> "EmbeddedClap":
+    def load(cls, weights: Path, device: torch.device, *, exact: bool = False) -> "EmbeddedClap":
         """Load ``clap.safetensors`` of a bundle with the ``.json`` beside it, and the towers from their packages.
+
+        `exact` leaves both towers in plain float32, where a CPU would run faster forms of them.
 
         Raises:
             MissingWeights: a package is not installed.
@@ -51,8 +53,8 @@ class EmbeddedClap:
                 f"{path} has format {version} and temperature {temperature}; need {FORMAT} and one above 0"
             )
         head = AlignmentHead.from_file(weights, device)
-        audio = AisfxTower.from_package(device)
-        return cls(audio, MiniLmTextTower.from_package(device), head, temperature=temperature)
+        audio = AisfxTower.from_package(device, exact=exact)
+        return cls(audio, MiniLmTextTower.from_package(device, exact=exact), head, temperature=temperature)
 
     @torch.inference_mode()
     def embed_audio(self, windows: Sequence[FloatArray]) -> FloatArray:

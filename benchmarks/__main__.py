@@ -9,7 +9,7 @@ import torch
 import typer
 from rich.console import Console
 
-from benchmarks import datastore, projection, registration
+from benchmarks import datastore, hearing, projection, registration
 from benchmarks import keys as keys_benchmark
 from benchmarks.captions import TooFewCaptions, load_captions
 from benchmarks.report import Report
@@ -17,7 +17,9 @@ from benchmarks.vectors import FloatArray
 from datastores.corpus.reader import CorpusError
 from models.clap.alignment import AlignmentHead
 from models.clap.embedded import EmbeddedClap
+from service.audio.decoding import decode
 from service.cli.recordings import SUFFIXES
+from service.settings import AudioSettings
 
 _WIDTH = 170
 
@@ -184,6 +186,22 @@ def measure_keys(
     settings = keys_benchmark.KeySettings(trials=trials, keys=keys)
     report, console = Report("keys", vars(settings)), _console()
     keys_benchmark.run(settings, report, console)
+    _finish(report, console, json)
+
+
+@app.command("hearing")
+def measure_hearing(
+    json: Json = None,
+    clips: Clips = Path("examples/audio"),
+    rounds: Annotated[int, typer.Option(min=1, help="Of both forms in turn; the median counts.")] = 5,
+) -> None:
+    """The embedded CLAP's audio side as it runs on a CPU, beside plain convolutions, on one core."""
+    settings = hearing.HearingSettings(rounds)
+    report, console = Report("hearing", vars(settings)), _console()
+    fast, plain = _clap(), EmbeddedClap.load(_weights(), torch.device("cpu"), exact=True)
+    heard = [decode(one, fast.sample_rate, AudioSettings()) for one in _recordings(clips)]
+    windows = [window for one in heard for window in one.windows(fast.window_seconds)]
+    hearing.run(fast, plain, windows, settings, report)
     _finish(report, console, json)
 
 

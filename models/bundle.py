@@ -76,6 +76,7 @@ class LoadedBundle:
         plan: where and how it runs, if that was planned.
         writers: batches that each copy of the decoder may write at the same time.
         copies: of the decoder, each on a GPU of its own, beside the first.
+        turns: batches of CLAP and decoder together that compute at a time, where both share the cores of a CPU.
     """
 
     name: str
@@ -87,6 +88,7 @@ class LoadedBundle:
     plan: DevicePlan | None = None
     writers: int = 1
     copies: tuple[Decoder, ...] = ()
+    turns: int | None = None
 
     @property
     def decoders(self) -> tuple[Decoder, ...]:

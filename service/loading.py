@@ -38,7 +38,8 @@ def load_bundle(settings: Settings) -> Bundle:
     loaded = bundle.load_bundle(settings.bundle, cache=settings.cache, wishes=wishes(settings))
     on_cpu = loaded.plan is None or loaded.plan.llm.value[0].type == "cpu"
     if on_cpu:
-        loaded = replace(loaded, writers=cores.writers)
+        shared = loaded.plan is None or loaded.plan.clap.value.type == "cpu"
+        loaded = replace(loaded, writers=cores.writers, turns=cores.writers if shared else None)
     logger.info("the models wrote their first caption in %.1f s", warm(loaded))
     return loaded
 

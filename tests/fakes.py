@@ -95,6 +95,7 @@ class FakeBundle:
     projection: FakeProjection = field(default_factory=FakeProjection)
     retrieval: FakeRetrieval = field(default_factory=FakeRetrieval)
     generation: GenerationOptions = field(default_factory=GenerationOptions)
+    turns: int | None = None
 
     @property
     def decoders(self) -> tuple[Decoder, ...]:

@@ -9,12 +9,14 @@ import logging
 import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from types import TracebackType
 from typing import Any, Generic, Self
 
 from service.batching.preparation import Preparation
 from service.batching.queue import BatchQueue, Entry, Expired, Item, Priority, Result
 from service.batching.runner import BatchRunner, Gone, Limits, Observer, Work
+from service.batching.turns import SharedCores
 from service.batching.worker import Worker, WorkerDied
 from service.monitoring import tracing
 from service.rates import ServiceRate
@@ -68,8 +70,10 @@ class Batcher(Generic[Item, Result]):
         limits: Limits,
         observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
+        cores: SharedCores | None = None,
     ) -> None:
         self._name = name
+        self._cores = cores
         self._work = work
         self._limits = limits
         self._observer = observer or Unobserved()
@@ -79,7 +83,7 @@ class Batcher(Generic[Item, Result]):
         runs = (work.run, *work.replicas)
         self._workers = [Worker(f"{name}-{number}" if number else name, clock) for number in range(len(runs))]
         self._runners = [
-            BatchRunner(worker, run, limits, self.rate, self._observer, clock)
+            BatchRunner(worker, run, limits, self.rate, self._observer, clock, cores)
             for worker, run in zip(self._workers, runs, strict=True)
         ]
         self._helper = Worker(f"{name}-prepare", clock)
@@ -201,8 +205,27 @@ class Batcher(Generic[Item, Result]):
         while True:
             await arrival.wait()
             arrival.clear()
-            while batch := self._queue.take(runner.max_cost, self._share(), self._clock()):
-                await self._run(runner, batch)
+            while self._queue.waiting():
+                # The turn first: the batch then holds what has come while it was waited for.
+                async with self._turn():
+                    await self._run_batches(runner)
+                if self._cores is not None and not self._cores.ahead:
+                    await asyncio.sleep(self._cores.pause)
+
+    async def _run_batches(self, runner: BatchRunner[Item, Result]) -> None:
+        while batch := self._queue.take(runner.max_cost, self._share(), self._clock()):
+            await self._run(runner, batch)
+            if self._cores is not None:
+                if not self._cores.ahead:
+                    return
+                await self._cores.turns.again(self._ahead())
+
+    def _turn(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if self._cores is None else self._cores.turns.turn(self._ahead())
+
+    def _ahead(self) -> bool:
+        """Jobs never are."""
+        return self._cores is not None and self._cores.ahead and bool(self._queue.waiting(Priority.INTERACTIVE))
 
     def _share(self) -> int:
         """Items a batch may hold: what waits is shared out among the replicas that have nothing to do."""

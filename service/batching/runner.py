@@ -8,6 +8,7 @@ from functools import partial
 from typing import Generic, Protocol
 
 from service.batching.queue import Entry, Item, Result
+from service.batching.turns import SharedCores
 from service.batching.worker import Worker, WorkerDied
 from service.rates import ServiceRate
 
@@ -105,8 +106,10 @@ class BatchRunner(Generic[Item, Result]):
         rate: ServiceRate,
         observer: Observer,
         clock: Callable[[], float] = time.monotonic,
+        cores: SharedCores | None = None,
     ) -> None:
         self._worker = worker
+        self._cores = cores
         self._run = run
         self._limits = limits
         self._rate = rate
@@ -165,6 +168,8 @@ class BatchRunner(Generic[Item, Result]):
         """In the worker's thread."""
 
         def gone(index: int) -> bool:
+            if self._cores is not None:
+                self._cores.turns.offer()
             self._worker.beat()
             return part[index].gone(self._clock())
 

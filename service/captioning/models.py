@@ -1,4 +1,4 @@
-"""The models of a bundle at work: the CLAP and the decoder, each with a queue and a thread of its own."""
+"""The models of a bundle at work: the CLAP and the decoder, each with a queue and threads of its own."""
 
 import asyncio
 import math
@@ -14,6 +14,7 @@ from models.prompt import Prompt
 from service.batching.batcher import Batcher, Limits, Observer, Priority, Unobserved, Work
 from service.batching.queue import Item, Result
 from service.batching.runner import Gone
+from service.batching.turns import SharedCores, Turns
 from service.bundle import Bundle
 from service.settings import BatchingSettings
 
@@ -56,17 +57,21 @@ class WorkingModels:
             observer: of the queue of this name, `CLAP` or `LLM`.
         """
         self._prompts_at_once = limits.prompts * len(bundle.decoders)
+        turns = None if bundle.turns is None else Turns(bundle.turns)
         self._clap: Batcher[FloatArray | str, FloatArray] = Batcher(
             CLAP,
-            _clap_work(bundle.clap),
+            _clap_work(bundle.clap, bundle.turns or 1),
             Limits(limits.audio_seconds, max(_WINDOWS_AT_ONCE, _TEXTS_AT_ONCE), calls * _TEXTS_AT_ONCE),
             observer(CLAP),
+            # Heard first, so that what is written waits for company rather than for its own.
+            cores=None if turns is None else SharedCores(turns, ahead=True),
         )
         self._llm: Batcher[_Task, Generated] = Batcher(
             LLM,
             _writing_work(bundle.decoders),
             Limits(limits.tokens, limits.prompts, calls * self._prompts_at_once),
             observer(LLM),
+            cores=None if turns is None else SharedCores(turns),
         )
 
     async def start(self) -> None:
@@ -115,7 +120,7 @@ async def _in_pieces(
     return results
 
 
-def _clap_work(clap: Clap) -> Work[FloatArray | str, FloatArray]:
+def _clap_work(clap: Clap, hearers: int) -> Work[FloatArray | str, FloatArray]:
     def run(batch: Sequence[FloatArray | str], _: Gone) -> list[FloatArray]:
         texts = [one for one in batch if isinstance(one, str)]
         if texts:
@@ -128,7 +133,7 @@ def _clap_work(clap: Clap) -> Work[FloatArray | str, FloatArray]:
     def kind(item: FloatArray | str) -> Hashable:
         return isinstance(item, str)
 
-    return Work(run, seconds, key=kind)
+    return Work(run, seconds, key=kind, replicas=[run] * (hearers - 1))
 
 
 def _writing_work(decoders: Sequence[Decoder]) -> Work[_Task, Generated]:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from benchmarks import datastore, keys, projection, registration
+from benchmarks import datastore, hearing, keys, projection, registration
 from benchmarks.__main__ import app
 from benchmarks.captions import TooFewCaptions, load_captions
 from benchmarks.exact import exact_all, exact_numpy
@@ -135,3 +135,12 @@ def test_a_corpus_that_is_too_small_ends_with_a_message(tmp_path: Path) -> None:
     failed = CliRunner().invoke(app, ["registration", "--corpus", str(corpus)], env={"COLUMNS": "200"})
     assert failed.exit_code == 2
     assert "holds 1 captions" in failed.output
+
+
+def test_hearing_is_timed_beside_its_plain_form_and_the_vectors_are_compared() -> None:
+    report = Report("hearing", {})
+    windows = [np.sin(np.arange(1_600, dtype=np.float32) * pitch) for pitch in (0.1, 0.2)]
+    hearing.run(FakeClap(), FakeClap(), windows, hearing.HearingSettings(rounds=2), report)
+    assert [row["what"] for row in report.rows] == ["plain", "fast"]
+    assert all(float(str(row["s_a_window"])) > 0 for row in report.rows)
+    assert "2 windows; vectors differ by 0.0e+00 at most, cosine at least " in report.notes[0]

@@ -191,7 +191,9 @@ class BatchingSettings(_Concern):
     prompts: int = Field(8, ge=1, description="captions the LLM writes in one batch; a GPU takes more")
     tokens: float = Field(2_500.0, gt=0, description="tokens of one batch of the LLM, read and expected")
     writers: int | None = Field(
-        None, ge=1, description="batches the LLM writes at a time on a CPU; by default 2, or one for every 4 cores"
+        None,
+        ge=1,
+        description="batches that LLM and CLAP compute at a time on a CPU; by default 2, or one for every 4 cores",
     )
 
 

@@ -60,7 +60,8 @@ class Metrics:
         self._costs = self._histogram(
             "batch_cost", "Cost of a batch: seconds of audio (clap) or tokens (llm).", _COSTS, "queue"
         )
-        self._runs = self._histogram("batch_seconds", "Seconds a batch took in the model.", _SECONDS, "queue")
+        took = "Seconds a batch took in the model, turns it left to others included."
+        self._runs = self._histogram("batch_seconds", took, _SECONDS, "queue")
         self._retries = self._counter("batches_retried", "Batches run again in parts.", "queue", "reason")
         self._restarts = self._counter("worker_restarts", "Threads of a model that died and were replaced.", "queue")
 

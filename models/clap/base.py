@@ -14,6 +14,7 @@ class Clap(Protocol):
 
     Whatever centring a CLAP needs is part of it: every vector that leaves is ready to be compared by
     dot product. A vector never depends on what else was embedded in the same call (to 1e-5).
+    Several threads may call it at the same time.
     """
 
     @property

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from models.clap.aisfx import WrongWeights
+from models.clap.reading import one_at_a_time
 from models.packages import MissingWeights
 
 Family = Literal["roberta", "bert"]
@@ -17,6 +18,7 @@ class CaptionTokens:
 
     def __init__(self, tokenizer: Any, longest: int) -> None:
         self._tokenizer = tokenizer
+        self._read = one_at_a_time(tokenizer)
         self._longest = longest
 
     @classmethod
@@ -60,7 +62,7 @@ class CaptionTokens:
         """Whether each text is within the longest, the tokens at its ends included."""
         if not texts:
             return []
-        return [len(ids) <= self._longest for ids in self._tokenizer(list(texts), truncation=False)["input_ids"]]
+        return [len(ids) <= self._longest for ids in self._read(texts, truncation=False)["input_ids"]]
 
     def batches(self, texts: Sequence[str], size: int) -> Iterator[tuple[list[int], Any]]:
         """Rows of `texts`, and their tokens (``input_ids`` and ``attention_mask``, [rows, tokens]) as tensors."""
@@ -70,7 +72,7 @@ class CaptionTokens:
             rows = order[start : start + size]
             yield (
                 rows,
-                self._tokenizer(
+                self._read(
                     [texts[row] for row in rows],
                     padding=True,
                     truncation=True,

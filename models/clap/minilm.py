@@ -10,6 +10,7 @@ import torch
 
 from models.clap.base import FloatArray
 from models.clap.packed_bert import PackedBert
+from models.clap.reading import one_at_a_time
 from models.int8 import int8_supported, quantise_smoothed
 from models.packages import package_file
 
@@ -36,7 +37,7 @@ class MiniLmTextTower:
         from transformers import AutoModel, AutoTokenizer
 
         self._device = device
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        self._read = one_at_a_time(AutoTokenizer.from_pretrained(str(folder), local_files_only=True))
         model: Any = AutoModel.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32)
         self._encoder = PackedBert(model).to(device).eval().requires_grad_(requires_grad=False)
         if device.type == "cpu" and not exact and int8_supported():
@@ -51,7 +52,7 @@ class MiniLmTextTower:
 
     def reads_whole(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text has at most 256 tokens, those at its ends included."""
-        return [len(ids) <= MAX_TOKENS for ids in self._tokenizer(list(texts), truncation=False)["input_ids"]]
+        return [len(ids) <= MAX_TOKENS for ids in self._read(texts, truncation=False)["input_ids"]]
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> FloatArray:
@@ -68,8 +69,8 @@ class MiniLmTextTower:
         return out
 
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        encoded = self._tokenizer(
-            list(texts),
+        encoded = self._read(
+            texts,
             truncation=True,
             max_length=MAX_TOKENS,
             return_attention_mask=False,

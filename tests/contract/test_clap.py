@@ -1,5 +1,6 @@
 """What every CLAP keeps. Another backend is one more entry of `tests.clap_backends.WRITERS`."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,24 @@ def test_more_windows_than_fit_a_batch_come_back_in_order(clap: Clap) -> None:
 def test_more_captions_than_fit_a_batch_come_back_in_order(clap: Clap) -> None:
     vectors = clap.embed_text([CAPTIONS[row % 3] for row in range(70)])
     np.testing.assert_allclose(vectors, clap.embed_text(CAPTIONS)[np.arange(70) % 3], atol=1e-5)
+
+
+def test_threads_that_embed_at_the_same_time_get_what_one_alone_does(clap: Clap) -> None:
+    windows, long = sounds(clap.sample_rate), "the bell rings " * 200
+    texts = [*CAPTIONS, long]
+    heard, read = clap.embed_audio(windows), clap.embed_text(texts)
+
+    def work(kind: int) -> None:
+        for _ in range(10):
+            if kind == 0:
+                assert clap.reads_whole(texts) == [True, True, True, False]
+            elif kind == 1:
+                np.testing.assert_allclose(clap.embed_audio(windows[:1]), heard[:1], atol=1e-5)
+            else:
+                np.testing.assert_allclose(clap.embed_text(texts), read, atol=1e-5)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, [0, 1, 2, 2]))
 
 
 def test_nothing_gives_nothing(clap: Clap) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from datastores.base import DatastoreError
 from service.cli.errors import CommandError
 from service.settings import variable_name
 
@@ -18,6 +17,8 @@ def must_exist(path: Path, instead: str) -> None:
 @contextmanager
 def unless_served(path: Path, instead: str) -> Iterator[None]:
     """Opening within it raises `CommandError` if a running service has the datastore; `instead` says what to do."""
+    from datastores.base import DatastoreError  # here, as numpy comes with it: whoever completes does not wait for it
+
     try:
         yield
     except DatastoreError as error:

@@ -82,7 +82,7 @@ export class CaptionView {
     byId("clip-name").textContent = clip.name;
     byId("clip-facts").textContent = size(clip.file.size);
     byId("save-wav").hidden = clip.name !== "recording.wav";
-    this.#scope.clear("Drawing…");
+    this.#scope.expect();
   }
 
   async #draw(clip) {
@@ -90,10 +90,10 @@ export class CaptionView {
       byId("clip-facts").textContent = `${clock(clip.duration)} · ${size(clip.file.size)}`;
       this.#scope.setDuration(clip.duration);
     }
-    if (clip.duration > MAX_DRAWN_SECONDS) return this.#scope.note("Too long to be drawn here; it is captioned all the same.");
+    if (clip.duration > MAX_DRAWN_SECONDS) return this.#scope.fail("Too long to be drawn here; it is captioned all the same.");
     const decoded = await clip.decode();
     if (clip !== this.#clip) return;
-    if (decoded === null) this.#scope.note("This browser cannot play or draw this file.");
+    if (decoded === null) this.#scope.fail("This browser cannot play or draw this file.");
     else await this.#scope.draw(decoded.channels, decoded.rate);
     if (clip === this.#clip) this.#scope.setSegments(this.#segments);
   }

@@ -28,21 +28,23 @@ export class Scope {
     new ResizeObserver(() => this.#paintWave()).observe(this.#wave);
   }
 
-  /** Forget the picture, and say in its place what goes on, if anything. */
-  clear(note = "") {
+  /** Forget the picture: another recording is being read and will be drawn. Busy until `draw` is done or `fail` is called. */
+  expect() {
     this.#worker?.terminate();
     this.#worker = this.#peaks = this.#levels = null;
     this.#duration = NaN;
     byId("pitches").replaceChildren();
     byId("playhead").hidden = true;
     this.setSegments([]);
-    this.note(note);
+    this.#note("Drawing…");
+    byId("scope-picture").setAttribute("aria-busy", "true");
     this.#paintAll();
   }
 
-  note(text) {
-    byId("scope-note").textContent = text;
-    byId("scope-note").hidden = !text;
+  /** There will be no picture; says why. */
+  fail(reason) {
+    this.#note(reason);
+    byId("scope-picture").removeAttribute("aria-busy");
   }
 
   setDuration(seconds) {
@@ -51,18 +53,14 @@ export class Scope {
 
   /** Draw the channels of a recording, in the background; resolves when all is drawn. The channels are used up. */
   draw(channels, rate) {
-    this.note("");
+    this.#note("");
     this.#duration = channels[0].length / rate;
     this.#levels = new Uint8ClampedArray(COLUMNS * ROWS);
     this.#markPitches(rate / 2);
-    byId("scope-picture").setAttribute("aria-busy", "true");
     const worker = new Worker(new URL("analysis-worker.js", import.meta.url), { type: "module" });
     this.#worker = worker;
     return new Promise((resolve) => {
-      worker.addEventListener("error", () => {
-        byId("scope-picture").removeAttribute("aria-busy");
-        this.note("This browser cannot draw the recording.");
-      });
+      worker.addEventListener("error", () => this.fail("This browser cannot draw the recording."));
       worker.addEventListener("message", ({ data }) => {
         if (worker !== this.#worker) return;
         if (data.kind === "wave") {
@@ -99,6 +97,11 @@ export class Scope {
     playhead.hidden = !(this.#duration > 0);
     playhead.style.left = `${Math.min(100, (100 * seconds) / (this.#duration || 1))}%`;
     [...byId("timeline").children].forEach((mark, n) => mark.classList.toggle("now", n === segment));
+  }
+
+  #note(text) {
+    byId("scope-note").textContent = text;
+    byId("scope-note").hidden = !text;
   }
 
   #paintAll() {

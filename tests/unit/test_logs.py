@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
@@ -73,17 +72,6 @@ def test_a_message_of_uvicorn_is_not_said_twice() -> None:
     assert "color_message" not in written("json", record("started", color_message="\x1b[1mstarted"))
 
 
-@pytest.fixture
-def _loggers_as_before() -> Iterator[None]:
-    names = ("", "service", "models", "datastores", "uvicorn", "uvicorn.error", "uvicorn.access")
-    kept = [(one := logging.getLogger(name), one.level, one.handlers[:], one.propagate) for name in names]
-    yield
-    for logger, level, handlers, propagate in kept:
-        logger.setLevel(level)
-        logger.handlers[:], logger.propagate = handlers, propagate
-
-
-@pytest.mark.usefixtures("_loggers_as_before")
 def test_the_level_is_of_our_own_and_others_speak_from_warnings_on(capsys: pytest.CaptureFixture[str]) -> None:
     logging.getLogger("uvicorn.access").addHandler(logging.StreamHandler(sys.stderr))
     set_up_logs(LogSettings(format="json", level="info"))

@@ -246,9 +246,16 @@ async def test_no_more_are_asked_for_at_a_time_than_allowed() -> None:
 
 
 async def test_what_is_known_is_told_before_it_ends() -> None:
+    waiting: list[httpx.Request] = []
+    all_wait = asyncio.Event()
+
     async def answer(request: httpx.Request) -> httpx.Response:
         await request.aread()
-        # All three are answered before anybody looks.
+        # All three are answered at once, before anybody looks.
+        waiting.append(request)
+        if len(waiting) == 3:
+            asyncio.get_running_loop().call_soon(all_wait.set)
+        await all_wait.wait()
         return heard() if request.content == b"good" else httpx.Response(401, json={"detail": "no key"})
 
     some = [Recording(Path(f"{at}.wav"), data=data) for at, data in enumerate((b"bad", b"good", b"good", b"good"))]

@@ -124,6 +124,7 @@ def measure_serving(
     server: Annotated[list[str] | None, typer.Option("--server", help="drcap, a, b or c; repeatable.")] = None,
     clients: Annotated[list[int] | None, typer.Option("--clients", min=1, help="Closed loops; repeatable.")] = None,
     seconds: Annotated[float, typer.Option(min=1.0, help="Of each measurement.")] = 60.0,
+    ramp: Annotated[float, typer.Option(min=0.0, help="Seconds of load before each.")] = 15.0,
     rounds: Annotated[int, typer.Option(min=1, help="Of all servers in turn; the middle rate counts.")] = 1,
     overload: Annotated[
         list[float] | None, typer.Option("--overload", help="Multiples of the best rate; repeatable, 0 for none.")
@@ -141,6 +142,7 @@ def measure_serving(
         tuple(server or defaults.servers),
         tuple(clients or defaults.clients),
         seconds,
+        ramp,
         rounds,
         tuple(times for times in overload if times) if overload else defaults.overload,
     )

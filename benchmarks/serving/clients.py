@@ -24,27 +24,27 @@ class Ask(Protocol):
 
 @dataclass
 class Answers:
-    """What came back within some time.
+    """What came back from some moment on, which is when the server has as much to do as it will.
 
     Attributes:
         captioned: seconds of each caption.
         refused: seconds of each refusal.
         failed: how many answers were neither.
-        elapsed: the time in seconds.
-        outside: of the captions, the parts made after it, in captions.
+        elapsed: for how long answers counted for the rate, in seconds.
+        late: of the captions, how many came after that.
     """
 
     captioned: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     failed: int = 0
     elapsed: float = 0.0
-    outside: float = 0.0
+    late: int = 0
 
     def row(self) -> Row:
         """Captions a second, percentiles of the latency in seconds, refusals and failures."""
         p50, p95, p99 = np.percentile(self.captioned, (50, 95, 99)).tolist() if self.captioned else (None,) * 3
         return {
-            "captions_per_s": (len(self.captioned) - self.outside) / self.elapsed,
+            "captions_per_s": (len(self.captioned) - self.late) / self.elapsed,
             "captions": len(self.captioned),
             "p50_s": p50,
             "p95_s": p95,
@@ -65,71 +65,80 @@ def ask_json(url: str) -> Ask:
     return lambda recording: httpx.Request("POST", url, json={"audio": base64.b64encode(recording).decode()})
 
 
-async def closed_loop(ask: Ask, recordings: Sequence[bytes], clients: int, seconds: float) -> Answers:
-    """Keep so many requests under way, one after the other of the recordings, and count what is answered in time.
+async def closed_loop(
+    ask: Ask, recordings: Sequence[bytes], clients: int, seconds: float, ramp: float = 0.0
+) -> Answers:
+    """Keep so many requests under way, one after the other of the recordings.
 
-    A caption that ends after the time counts by the part of its waiting that lay within, so that few and long ones
-    are not rounded to nothing.
+    Args:
+        ask: how a recording is sent.
+        recordings: sent again and again.
+        clients: how many requests.
+        seconds: what is answered in these counts for the rate, whenever it was asked for: no share of a request still
+            under way does, as it may not have been begun.
+        ramp: seconds before these. At first the server is empty, and answers nothing or nothing but the first.
     """
-    answers = Answers(elapsed=seconds)
     order = itertools.cycle(recordings)
-
-    async def client(session: httpx.AsyncClient, started: float) -> None:
-        while time.monotonic() < started + seconds:
-            begun = time.monotonic()
-            await _send(session, ask(next(order)), answers)
-            over = time.monotonic() - (started + seconds)
-            answers.outside += max(0.0, over) / (time.monotonic() - begun)
-
     async with _session(clients) as session:
-        now = time.monotonic()
-        await asyncio.gather(*(client(session, now) for _ in range(clients)))
-    return answers
+        course = _Course(seconds, ramp)
+
+        async def client() -> None:
+            while not course.over():
+                await course.send(session, ask(next(order)))
+
+        await asyncio.gather(*(client() for _ in range(clients)))
+    return course.answers
 
 
-async def open_loop(ask: Ask, recordings: Sequence[bytes], per_second: float, seconds: float) -> Answers:
-    """Send at an even rate whatever comes back, as a crowd does, then wait for the answers.
-
-    Only what was answered while requests still came counts for the rate.
-    """
-    answers, late = Answers(elapsed=seconds), Answers()
-
-    async def one(session: httpx.AsyncClient, recording: bytes, end: float) -> None:
-        mine = Answers()
-        await _send(session, ask(recording), mine)
-        into = answers if time.monotonic() < end else late
-        into.captioned += mine.captioned
-        into.refused += mine.refused
-        into.failed += mine.failed
-
+async def open_loop(
+    ask: Ask, recordings: Sequence[bytes], per_second: float, seconds: float, ramp: float = 0.0
+) -> Answers:
+    """Send at an even rate whatever comes back, as a crowd does, then wait for the answers. Arguments as above."""
     async with _session(10_000) as session, asyncio.TaskGroup() as group:
-        started = time.monotonic()
+        course = _Course(seconds, ramp)
         for number, recording in enumerate(itertools.cycle(recordings)):
-            due = started + number / per_second
-            if due >= started + seconds:
+            due = course.began + number / per_second
+            if due >= course.ends:
                 break
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            group.create_task(one(session, recording, started + seconds))
-    answers.failed += late.failed
-    return answers
+            group.create_task(course.send(session, ask(recording)))
+    return course.answers
+
+
+class _Course:
+    """The time of a measurement, and what was answered in it."""
+
+    def __init__(self, seconds: float, ramp: float) -> None:
+        self.answers = Answers(elapsed=seconds)
+        self.began = time.monotonic()
+        self._counts = self.began + ramp
+        self.ends = self._counts + seconds
+
+    def over(self) -> bool:
+        return time.monotonic() >= self.ends
+
+    async def send(self, session: httpx.AsyncClient, request: httpx.Request) -> None:
+        begun = time.monotonic()
+        try:
+            answer: httpx.Response | None = await session.send(request)
+        except httpx.HTTPError:
+            answer = None
+        now = time.monotonic()
+        if now >= self._counts:
+            self._count(answer, now - begun, now >= self.ends)
+
+    def _count(self, answer: httpx.Response | None, taken: float, late: bool) -> None:
+        if answer is None:
+            self.answers.failed += 1
+        elif answer.status_code == httpx.codes.OK:
+            self.answers.captioned.append(taken)
+            self.answers.late += late
+        elif answer.status_code in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS):
+            self.answers.refused.append(taken)
+        else:
+            self.answers.failed += 1
 
 
 def _session(connections: int) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
     return httpx.AsyncClient(timeout=_ANSWER_SECONDS, limits=limits, trust_env=False)
-
-
-async def _send(session: httpx.AsyncClient, request: httpx.Request, answers: Answers) -> None:
-    begun = time.monotonic()
-    try:
-        answer = await session.send(request)
-    except httpx.HTTPError:
-        answers.failed += 1
-        return
-    taken = time.monotonic() - begun
-    if answer.status_code == httpx.codes.OK:
-        answers.captioned.append(taken)
-    elif answer.status_code in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS):
-        answers.refused.append(taken)
-    else:
-        answers.failed += 1

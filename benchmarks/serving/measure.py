@@ -12,7 +12,7 @@ import psutil
 from rich.console import Console
 
 from benchmarks.report import Report, Row
-from benchmarks.serving.clients import Answers, closed_loop, open_loop
+from benchmarks.serving.clients import closed_loop, open_loop
 from benchmarks.serving.plain import save_domain
 from benchmarks.serving.servers import Running, Server, running, the_servers
 from benchmarks.serving.stages import stage_costs
@@ -28,7 +28,8 @@ class ServingSettings:
     Attributes:
         servers: short names of `benchmarks.serving.servers.the_servers`.
         clients: of the closed loops.
-        seconds: of each closed loop.
+        seconds: of each measurement.
+        ramp: seconds of load before each, in which the server comes to have as much to do as it will.
         rounds: of all servers, one after the other; the middle one of the rates counts.
         overload: multiples of the service's best rate, sent whatever comes back.
     """
@@ -36,6 +37,7 @@ class ServingSettings:
     servers: tuple[str, ...] = ("drcap", "a", "b", "c")
     clients: tuple[int, ...] = (1, 4, 16, 64)
     seconds: float = 60.0
+    ramp: float = 15.0
     rounds: int = 1
     overload: tuple[float, ...] = (2.0, 4.0)
 
@@ -83,7 +85,7 @@ def _closed(server: Server, recordings: Sequence[bytes], settings: ServingSettin
         asyncio.run(closed_loop(ask, recordings[:_MOST_WARM_UP], 2, 8.0))
         for clients in settings.clients:
             with _cores(up) as used:
-                row = asyncio.run(closed_loop(ask, recordings, clients, settings.seconds)).row()
+                row = asyncio.run(closed_loop(ask, recordings, clients, settings.seconds, settings.ramp)).row()
             rows[clients] = {**row, **used, "peak_mb": up.peak_mb}
     return rows
 
@@ -123,8 +125,7 @@ def _overload(server: Server, recordings: Sequence[bytes], peak: float, settings
         ask = server.ask(up.url)
         asyncio.run(closed_loop(ask, recordings, 4, 8.0))
         for times in settings.overload:
-            answers: Answers = asyncio.run(open_loop(ask, recordings, peak * times, settings.seconds))
-            row = answers.row()
+            row = asyncio.run(open_loop(ask, recordings, peak * times, settings.seconds, settings.ramp)).row()
             goodput = _rate(row) / peak
             rows.append({"what": f"drcap, {times:g} x its best rate", **row, "share_of_best_rate": goodput})
     return rows

@@ -50,12 +50,37 @@ def test_a_closed_loop_keeps_as_many_requests_under_way_as_there_are_clients() -
     assert answers.row()["captions_per_s"] <= 3 / _SECONDS  # type: ignore[operator]
 
 
-def test_a_caption_that_ends_late_counts_by_its_part_within_the_time() -> None:
+def test_a_caption_that_ends_late_is_not_of_the_rate() -> None:
     with served(slow_server()) as url:
         answers = asyncio.run(closed_loop(ask_raw(f"{url}/caption"), [b"x"], 1, _SECONDS / 2))
-    assert len(answers.captioned) == 1
-    assert 0 < answers.outside < 1
-    assert answers.row()["captions_per_s"] < 1 / (_SECONDS / 2)  # type: ignore[operator]
+    assert (len(answers.captioned), answers.late) == (1, 1)
+    assert answers.row()["captions_per_s"] == 0
+
+
+@pytest.mark.parametrize("clients", [1, 16])
+def test_of_a_server_that_takes_one_at_a_time_the_rate_is_that_of_its_work_however_many_wait(clients: int) -> None:
+    app, one = FastAPI(), asyncio.Lock()
+
+    @app.post("/caption")
+    async def caption() -> None:
+        async with one:
+            await asyncio.sleep(_SECONDS)
+
+    with served(app) as url:
+        answers = asyncio.run(closed_loop(ask_raw(f"{url}/caption"), [b"x"], clients, 0.6, ramp=0.2))
+    # One more where the first ended just after the ramp and the last just in time.
+    assert 0 < len(answers.captioned) - answers.late <= 0.6 / _SECONDS + 1
+
+
+def test_what_is_answered_before_the_server_is_busy_does_not_count() -> None:
+    with served(slow_server(capacity=1)) as url:
+        ask = ask_raw(f"{url}/caption")
+        # The first is captioned, and whatever comes meanwhile refused; all of it is over when counting begins.
+        closed = asyncio.run(closed_loop(ask, [b"x"], 1, 0.001, ramp=4 * _SECONDS))
+        crowd = asyncio.run(open_loop(ask, [b"x"], 100.0, 0.001, ramp=4 * _SECONDS))
+    assert len(closed.captioned) == 1
+    assert len(crowd.captioned) <= 1
+    assert len(crowd.refused) <= 2
 
 
 def test_an_open_loop_keeps_coming_and_tells_refusals_from_failures() -> None:
@@ -104,7 +129,7 @@ def _faked(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_faked")
 def test_the_service_is_measured_from_a_lone_client_to_overload(tmp_path: Path) -> None:
     report = Report("serving", {})
-    settings = measure.ServingSettings(("drcap",), (1, 4), seconds=1.0, overload=(2.0,))
+    settings = measure.ServingSettings(("drcap",), (1, 4), seconds=1.0, ramp=0.2, overload=(2.0,))
     recordings = [wav(0.3)]
     measure.run(CAPTIONS, np.eye(40, dtype=np.float32), recordings, settings, report, Console(quiet=True))
     closed = [row for row in report.rows if "clients" in row]

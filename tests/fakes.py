@@ -96,7 +96,8 @@ class FakeBundle:
     retrieval: FakeRetrieval = field(default_factory=FakeRetrieval)
     generation: GenerationOptions = field(default_factory=GenerationOptions)
     turns: int | None = None
+    replicas: tuple[Decoder, ...] = ()
 
     @property
     def decoders(self) -> tuple[Decoder, ...]:
-        return (self.decoder,)
+        return (self.decoder, *self.replicas)

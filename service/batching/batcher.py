@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, Generic, Self
 
 from service.batching.preparation import Preparation
-from service.batching.queue import BatchQueue, Entry, Expired, Item, Priority, Result
-from service.batching.runner import BatchRunner, Gone, Limits, Observer, Work
+from service.batching.queue import BatcherClosed, BatchQueue, Entry, Expired, Item, Priority, QueueFull, Result
+from service.batching.runner import BatchRunner, Gone, Limits, Observer, Unobserved, Work
 from service.batching.turns import SharedCores
 from service.batching.worker import Worker, WorkerDied
 from service.monitoring import tracing
@@ -38,28 +38,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 
-class QueueFull(Exception):
-    """There is no room for these items; `retry_after` is in how many seconds there should be."""
-
-    def __init__(self, name: str, waiting: int, retry_after: int) -> None:
-        super().__init__(f"{waiting} items wait for {name} already")
-        self.retry_after = retry_after
-
-
-class BatcherClosed(Exception):
-    """The batcher takes nothing in any more."""
-
-
-class Unobserved:
-    """An `Observer` that does nothing."""
-
-    def depth(self, items: int) -> None: ...
-    def waited(self, seconds: float) -> None: ...
-    def ran(self, items: int, cost: float, seconds: float) -> None: ...
-    def retried(self, reason: str) -> None: ...
-    def restarted(self) -> None: ...
-
-
 class Batcher(Generic[Item, Result]):
     """One queue for one model, and a thread for each of its replicas. Built and used in one event loop."""
 
@@ -71,9 +49,21 @@ class Batcher(Generic[Item, Result]):
         observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
         cores: SharedCores | None = None,
+        source: "Batcher[Any, Any] | None" = None,
     ) -> None:
+        """
+        Args:
+            name: of the threads, and in errors.
+            work: what is done with the items.
+            limits: of a batch and of the queue.
+            observer: is told what happens.
+            clock: monotonic, in seconds.
+            cores: the part in the turns of several models; none where the model has its device to itself.
+            source: whose results become items of this one.
+        """
         self._name = name
         self._cores = cores
+        self._source = source
         self._work = work
         self._limits = limits
         self._observer = observer or Unobserved()
@@ -151,6 +141,14 @@ class Batcher(Generic[Item, Result]):
         """Seconds since the model or its preparation last made progress in what it is doing; 0 when idle."""
         return max(worker.stalled() for worker in (*self._workers, self._helper))
 
+    async def finished(self, seconds: float) -> bool:
+        """Wait until what is in and somebody waits for is done; false where nothing is, or not in so many seconds."""
+        futures = [entry.future for entry in self._unresolved if entry.priority is Priority.INTERACTIVE]
+        if not futures or seconds <= 0:
+            return False
+        _, pending = await asyncio.wait(futures, timeout=seconds)
+        return not pending
+
     async def drain(self, seconds: float) -> bool:
         """Take nothing more in and finish what is in; whether that was done within so many seconds."""
         self._closed = True
@@ -206,11 +204,27 @@ class Batcher(Generic[Item, Result]):
             await arrival.wait()
             arrival.clear()
             while self._queue.waiting():
+                await self._gather()
                 # The turn first: the batch then holds what has come while it was waited for.
                 async with self._turn():
                     await self._run_batches(runner)
                 if self._cores is not None and not self._cores.ahead:
                     await asyncio.sleep(self._cores.pause)
+
+    async def _gather(self) -> None:
+        """Wait for what the source is at, if that would join a small batch: two by themselves cost more than a pair.
+
+        Half a full batch costs little more an item than a full one, which waiting would leave a core idle for.
+        """
+        if self._cores is None or self._source is None:
+            return
+        until = self._clock() + self._cores.gather
+        few = self._limits.max_count / 2
+        while len(self._queue.waiting()) < few and sum(not one.busy for one in self._runners) == 1:
+            if not await self._source.finished(until - self._clock()):
+                return
+            # What was heard is looked up in the domain first.
+            await asyncio.sleep(self._cores.pause)
 
     async def _run_batches(self, runner: BatchRunner[Item, Result]) -> None:
         while batch := self._queue.take(runner.max_cost, self._share(), self._clock()):

@@ -19,6 +19,18 @@ def _set_event() -> asyncio.Event:
     return event
 
 
+class QueueFull(Exception):
+    """There is no room for these items; `retry_after` is in how many seconds there should be."""
+
+    def __init__(self, name: str, waiting: int, retry_after: int) -> None:
+        super().__init__(f"{waiting} items wait for {name} already")
+        self.retry_after = retry_after
+
+
+class BatcherClosed(Exception):
+    """The batcher takes nothing in any more."""
+
+
 class Expired(Exception):
     """The deadline passed before the work was done."""
 

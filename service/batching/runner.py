@@ -90,6 +90,16 @@ class Observer(Protocol):
         """A thread died and is replaced."""
 
 
+class Unobserved:
+    """An `Observer` that does nothing."""
+
+    def depth(self, items: int) -> None: ...
+    def waited(self, seconds: float) -> None: ...
+    def ran(self, items: int, cost: float, seconds: float) -> None: ...
+    def retried(self, reason: str) -> None: ...
+    def restarted(self) -> None: ...
+
+
 class BatchRunner(Generic[Item, Result]):
     """Runs batches in one thread, one at a time.
 

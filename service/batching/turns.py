@@ -146,8 +146,11 @@ class SharedCores:
             batch while nobody else comes first.
         pause: seconds between two batches of one that is not ahead, in which the others' next work may come: what
             that brings is in the next batch.
+        gather: seconds for which a batch that has room waits for what its source is still at. It is not waited for
+            where another replica is free to take it.
     """
 
     turns: Turns
     ahead: bool = False
     pause: float = 0.1
+    gather: float = 0.5

@@ -72,6 +72,7 @@ class WorkingModels:
             Limits(limits.tokens, limits.prompts, calls * self._prompts_at_once),
             observer(LLM),
             cores=None if turns is None else SharedCores(turns),
+            source=self._clap,
         )
 
     async def start(self) -> None:

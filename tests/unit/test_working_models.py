@@ -3,12 +3,15 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
+import pytest
 
 from models.clap.base import FloatArray
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
+from service.batching.turns import SharedCores
 from service.captioning.models import WorkingModels
 from service.settings import BatchingSettings
 from tests.fakes import FakeBundle, FakeClap, FakeDecoder, GatedClap
@@ -142,4 +145,71 @@ async def test_what_comes_while_a_turn_is_waited_for_is_written_together() -> No
         assert decoder.batches == [3]
     finally:
         clap.gate.set()
+        await models.close()
+
+
+class HeldDecoder(CountingDecoder):
+    """Writes when it is let, and remembers how many prompts each batch had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.gate = threading.Event(), threading.Event()
+
+    def generate(self, prompts: Sequence[Prompt], options: GenerationOptions, gone: Gone = nobody) -> list[Generated]:
+        self.begun.set()
+        self.gate.wait(_PATIENCE)
+        return super().generate(prompts, options, gone)
+
+
+async def test_a_lone_prompt_waits_for_what_is_being_heard_unless_another_replica_is_free_to_take_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.captioning.models.SharedCores", partial(SharedCores, gather=_PATIENCE))
+    clap, held, free = GatedClap(), HeldDecoder(), CountingDecoder()
+    bundle = FakeBundle(clap=clap, decoder=held, replicas=(free,), turns=3)
+    models = WorkingModels(bundle, BatchingSettings(), calls=8)
+    await models.start()
+
+    async def caption() -> None:
+        await models.embed_audio([WINDOW])
+        await models.write([PROMPT], GenerationOptions())
+
+    def write() -> "asyncio.Task[list[Generated]]":
+        return asyncio.create_task(models.write([PROMPT], GenerationOptions()))
+
+    try:
+        heard = asyncio.create_task(caption())
+        await asyncio.sleep(0.05)
+        # Both are free: the prompt is taken at once, by the first.
+        first = write()
+        assert await asyncio.to_thread(held.begun.wait, _PATIENCE)
+        second = write()
+        await asyncio.sleep(0.2)
+        assert free.batches == []
+        clap.gate.set()
+        async with asyncio.timeout(_PATIENCE):
+            await asyncio.gather(heard, second)
+        assert free.batches == [2]
+        held.gate.set()
+        async with asyncio.timeout(_PATIENCE):
+            await first
+    finally:
+        clap.gate.set()
+        held.gate.set()
+        await models.close()
+
+
+async def test_a_lone_prompt_waits_no_longer_than_half_a_second_for_what_is_being_heard() -> None:
+    clap, decoder = GatedClap(), CountingDecoder()
+    models = WorkingModels(FakeBundle(clap=clap, decoder=decoder, turns=2), BatchingSettings(), calls=4)
+    await models.start()
+    try:
+        heard = asyncio.create_task(models.embed_audio([WINDOW]))
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(_PATIENCE):
+            await models.write([PROMPT], GenerationOptions())
+        assert not heard.done()
+    finally:
+        clap.gate.set()
+        await heard
         await models.close()

@@ -95,6 +95,11 @@ class LoadedBundle:
         """The decoder and its copies, each once for each batch that it may write at the same time."""
         return (self.decoder, *self.copies) * self.writers
 
+    @property
+    def device(self) -> str:
+        """Where the decoder and its copies compute, with commas between."""
+        return "cpu" if self.plan is None else ",".join(map(str, self.plan.llm.value))
+
 
 def load_bundle(
     source: str = EMBEDDED, device: str = "auto", cache: Path | None = None, wishes: Wishes | None = None

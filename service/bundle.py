@@ -39,6 +39,10 @@ class Bundle(Protocol):
         """The decoder, once for each batch that may be written at the same time: copies, or the same one again."""
 
     @property
+    def device(self) -> str:
+        """Where the decoder computes, such as ``cpu`` or ``cuda:0``; of several copies, with commas between."""
+
+    @property
     def turns(self) -> int | None:
         """Batches of CLAP and decoder together that compute at a time, where both share the cores of a CPU."""
 

@@ -126,7 +126,7 @@ class Runtime:
                 bundle=bundle.name,
                 clap=bundle.clap.fingerprint,
                 llm=bundle.decoder.model_name,
-                device=self.settings.device,
+                device=bundle.device,
                 version=drcap_version(),
             )
             logger.info("ready: bundle %s", bundle.name)

@@ -95,6 +95,7 @@ class FakeBundle:
     projection: FakeProjection = field(default_factory=FakeProjection)
     retrieval: FakeRetrieval = field(default_factory=FakeRetrieval)
     generation: GenerationOptions = field(default_factory=GenerationOptions)
+    device: str = "cpu"
     turns: int | None = None
     replicas: tuple[Decoder, ...] = ()
 

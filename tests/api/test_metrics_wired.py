@@ -37,7 +37,11 @@ async def test_a_service_that_is_ready_shows_its_model_and_domains(client: httpx
     assert shown["drcap_ready", ""] == 1
     assert shown["drcap_domains", ""] == 2
     assert shown["drcap_domain_captions", "city"] == len(CITY)
-    assert [labels.split()[0] for name, labels in shown if name == "drcap_model_info"] == ["fake"]
+    text = (await client.get("/metrics")).text
+    samples = [one for family in text_string_to_metric_families(text) for one in family.samples]
+    (info,) = [one for one in samples if one.name == "drcap_model_info"]
+    # Where the models run, not the wish for it in the settings.
+    assert (info.labels["bundle"], info.labels["device"]) == ("fake", "cpu")
 
 
 async def test_a_registration_shows_its_outcome_and_its_captions(client: httpx.AsyncClient) -> None:

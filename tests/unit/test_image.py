@@ -88,6 +88,15 @@ def test_every_build_argument_that_compose_sets_is_one_of_the_dockerfile() -> No
         assert set(build.get("args", {})) <= known
 
 
+def test_the_extras_that_are_built_in_exist_and_those_for_a_gpu_come_with_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (default,) = [line.partition("=")[2] for line in instructions("ARG") if line.startswith("EXTRAS=")]
+    on_gpu = service("drcap-gpu")["build"]["args"]["EXTRAS"]
+    for extras in (default, on_gpu):
+        assert set(extras.split(",")) <= set(project["project"]["optional-dependencies"])
+    assert set(on_gpu.split(",")) == {*default.split(","), "gpu"}
+
+
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
 def test_the_image_is_healthy_exactly_while_the_service_is_ready(status: int, healthy: bool) -> None:
     (check,) = instructions("HEALTHCHECK")

@@ -74,7 +74,7 @@ def run(words: list[str], url: str = DOCUMENTED) -> subprocess.CompletedProcess[
         "COLUMNS": "120",
     }
     return subprocess.run(  # noqa: S603 - commands of our own README
-        words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+        words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
 
 

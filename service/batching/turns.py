@@ -55,12 +55,11 @@ class Turns:
         if mine is None:
             return
         try:
-            await given.wait()
+            await self._given(given, mine)
         except asyncio.CancelledError:
-            if self._withdraw(mine):
-                with self._lock:
-                    # Owed to the end of the context, which gives a turn back.
-                    self._free -= 1
+            with self._lock:
+                # Owed to the end of the context, which gives a turn back.
+                self._free -= 1
             raise
 
     def offer(self) -> None:
@@ -73,8 +72,11 @@ class Turns:
     async def _take(self, ahead: bool) -> None:
         given, wake = _call()
         mine = self._ask(ahead, wake)
-        if mine is None:
-            return
+        if mine is not None:
+            await self._given(given, mine)
+
+    async def _given(self, given: asyncio.Event, mine: _Waiting) -> None:
+        """Wait for a turn that was asked for; who is cancelled meanwhile has none."""
         try:
             await given.wait()
         except asyncio.CancelledError:
@@ -117,7 +119,7 @@ class Turns:
 
     def _give_back(self) -> None:
         with self._lock:
-            if not self._waiting:
+            if self._free < 0 or not self._waiting:
                 self._free += 1
                 return
             _, _, wake = heapq.heappop(self._waiting)

@@ -162,6 +162,30 @@ async def test_who_gives_up_while_going_on_leaves_as_many_turns_as_there_were() 
     await asyncio.wait_for(_note(turns, "next", order), _PATIENCE)
 
 
+async def test_who_gives_up_while_going_on_leaves_no_turn_too_many_to_those_who_wait() -> None:
+    turns, order = Turns(1), list[str]()
+
+    async def go_on() -> None:
+        async with turns.turn():
+            await turns.again()
+
+    async with turns.turn():
+        going_on = asyncio.create_task(go_on())
+        await _until_waiting(turns, 1)
+        other = asyncio.create_task(_held(turns))
+        await _until_waiting(turns, 2)
+    await _until_waiting(turns, 1)  # one holds the turn, the other waits for it
+    third = asyncio.create_task(_note(turns, "third", order))
+    await _until_waiting(turns, 2)
+    going_on.cancel()
+    await asyncio.wait([going_on])
+    await asyncio.sleep(0.01)
+    assert order == []
+    other.cancel()
+    await asyncio.wait_for(third, _PATIENCE)
+    assert turns._free == 1
+
+
 async def _held(turns: Turns) -> None:
     async with turns.turn():
         await asyncio.Event().wait()

@@ -1,5 +1,6 @@
 """Decoding: token by token, for a batch of prompts that do not see each other."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -52,10 +53,8 @@ def _one_by_one(
     live = list(range(prompts))
     scores = model.start()
     for length in range(1, options.max_new_tokens + 1):
-        tokens = [
-            _choose(_allowed(scores[row], captions[prompt], options.no_repeat), options.temperature, generators[prompt])
-            for row, prompt in enumerate(live)
-        ]
+        _forbid_repeats(scores, [captions[prompt] for prompt in live], options.no_repeat)
+        tokens = [_choose(scores[row], options.temperature, generators[prompt]) for row, prompt in enumerate(live)]
         going = [row for row, token in enumerate(tokens) if token not in end_tokens]
         for row in going:
             captions[live[row]].append(tokens[row])
@@ -82,12 +81,13 @@ def _beam_search(
     finished: list[list[_Beam]] = [[] for _ in range(prompts)]
     scores = model.start()
     for length in range(1, options.max_new_tokens + 1):
+        _forbid_repeats(scores, [beam.tokens for prompt in beams for beam in prompt], options.no_repeat)
+        ahead = _likeliest(scores, 2 * (width + len(end_tokens)))
         rows: list[int] = []
         first = 0
         for prompt in range(prompts):
             parents = beams[prompt]
-            ahead = [_allowed(scores[first + row], beam.tokens, options.no_repeat) for row, beam in enumerate(parents)]
-            candidates = _extend(parents, ahead, width + len(end_tokens))
+            candidates = _extend(parents, ahead[first : first + len(parents)])
             beams[prompt] = []
             for parent, token, score in candidates:
                 tokens = parents[parent].tokens
@@ -110,35 +110,40 @@ def _beam_search(
     ]
 
 
-def _allowed(scores: Tensor, tokens: Sequence[int], no_repeat: int) -> Tensor:
-    """The scores without the tokens that would repeat a run of `no_repeat` tokens."""
+def _forbid_repeats(scores: Tensor, texts: Sequence[Sequence[int]], no_repeat: int) -> None:
+    """Take from each row of scores, in place, the tokens that would repeat a run of `no_repeat` tokens of its text."""
+    repeats = [(row, token) for row, tokens in enumerate(texts) for token in _repeats(tokens, no_repeat)]
+    if repeats:
+        scores[tuple(torch.tensor(repeats).T)] = -torch.inf
+
+
+def _repeats(tokens: Sequence[int], no_repeat: int) -> list[int]:
     if no_repeat == 0 or len(tokens) < no_repeat:
-        return scores
+        return []
     last = tuple(tokens[len(tokens) - no_repeat + 1 :])
-    repeats = [
+    return [
         tokens[at + no_repeat - 1]
         for at in range(len(tokens) - no_repeat + 1)
         if tuple(tokens[at : at + no_repeat - 1]) == last
     ]
-    if not repeats:
-        return scores
-    allowed = scores.clone()
-    allowed[repeats] = -torch.inf
-    return allowed
 
 
-def _extend(parents: Sequence[_Beam], scores: Sequence[Tensor], count: int) -> list[tuple[int, int, float]]:
-    """The best continuations as (parent, token, score), best first."""
-    if not parents:
-        return []
-    flat = torch.cat([ahead + beam.score for ahead, beam in zip(scores, parents, strict=True)])
-    best = flat.topk(min(2 * count, flat.numel()))
-    vocabulary = len(scores[0])
-    return [
-        (int(index) // vocabulary, int(index) % vocabulary, float(score))
-        for score, index in zip(best.values, best.indices, strict=True)
-        if score > -torch.inf
+def _likeliest(scores: Tensor, count: int) -> list[list[tuple[float, int]]]:
+    """For each row the so many likeliest tokens as (score, token), all rows at once."""
+    best = scores.topk(min(count, scores.shape[1]), dim=1)
+    return [list(zip(*row, strict=True)) for row in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
+
+
+def _extend(parents: Sequence[_Beam], ahead: Sequence[Sequence[tuple[float, int]]]) -> list[tuple[int, int, float]]:
+    """The best continuations as (parent, token, score), best first: as many as each parent has ahead."""
+    candidates = [
+        (number, token, beam.score + score)
+        for number, (beam, tokens) in enumerate(zip(parents, ahead, strict=True))
+        for score, token in tokens
+        if score > -math.inf
     ]
+    candidates.sort(key=lambda one: one[2], reverse=True)
+    return candidates[: len(ahead[0])] if ahead else []
 
 
 def _settled(going: Sequence[_Beam], finished: Sequence[_Beam], width: int) -> bool:

@@ -58,7 +58,8 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out], float32."""
-        rows = x.reshape(-1, self.in_features)
+        # Each call of torch costs as much as a small operation itself, so none is made in vain.
+        rows = x if x.dim() == 2 else x.reshape(-1, self.in_features)
         if self.smoothing is not None:
             rows = rows * self.smoothing
         scale = rows.abs().amax(dim=1, keepdim=True).clamp_(min=1e-12)
@@ -66,7 +67,7 @@ class Int8Linear(nn.Module):
             rows / scale, 1.0 / self._levels, self._levels + 1, self._packed
         )
         out = out.mul_(scale) if self.bias is None else torch.addcmul(self.bias, out, scale)
-        return out.reshape(*x.shape[:-1], self.out_features)
+        return out if x.dim() == 2 else out.reshape(*x.shape[:-1], self.out_features)
 
 
 def quantise_linears(model: nn.Module, biased: bool = False) -> int:

@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from models.int8 import Int8Linear
 
-Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""A layer's number, queries [t, heads, d], keys and values [t, key heads, d] -> what is attended to [t, heads x d]."""
+Attend = Callable[[int, Tensor, Tensor], Tensor]
+"""A layer's number, queries [t, heads, d], keys and behind them values [t, 2 x key heads, d] -> what is attended to
+[t, heads x d]."""
 
 
 def packable(model: Any) -> bool:
@@ -63,17 +64,17 @@ class PackedLlama(nn.Module):
         cos, sin = (part[0, :, None] for part in self.rotary(x[None], positions[None]))
         # A rotation takes the second half of a head with the opposite sign.
         sin[..., : self.size // 2].neg_()
+        end = len(self.layers) - 1
         for number, layer in enumerate(self.layers):
-            x = layer(x, cos, sin, number, attend)
-        if last is not None:
-            x = x[last]
+            # Of the last layer, tokens whose scores nobody wants are read by others, and do no more.
+            x = layer(x, cos, sin, number, attend, last if number == end else None)
         return torch.as_tensor(self.head(self.norm(x))).float()
 
 
 class _Layer(nn.Module):
     def __init__(self, layer: Any, whole: PackedLlama, int8: bool) -> None:
         super().__init__()
-        self._split = (whole.heads, whole.key_heads, whole.key_heads)
+        self._heads, self._key_heads = whole.heads, whole.key_heads
         self._size = whole.size
         attention, mlp = layer.self_attn, layer.mlp
         self.before = _RmsNorm(layer.input_layernorm)
@@ -83,11 +84,15 @@ class _Layer(nn.Module):
         self.gate_up = _linear(int8, mlp.gate_proj, mlp.up_proj)
         self.down = _linear(int8, mlp.down_proj)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, number: int, attend: Attend) -> Tensor:
-        heads = self.qkv(self.before(x)).view(len(x), sum(self._split), self._size)
-        turned = self._split[0] + self._split[1]
-        query, key = torch.split_with_sizes(_rotate(heads[:, :turned], cos, sin), self._split[:2], dim=1)
-        x = x + self.attended(attend(number, query, key, heads[:, turned:]))
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, number: int, attend: Attend, wanted: Tensor | None
+    ) -> Tensor:
+        heads = self.qkv(self.before(x)).view(len(x), -1, self._size)
+        _rotate(heads[:, : self._heads + self._key_heads], cos, sin)
+        seen = attend(number, heads[:, : self._heads], heads[:, self._heads :])
+        if wanted is not None:
+            x, seen = x[wanted], seen[wanted]
+        x = x + self.attended(seen)
         gate, up = self.gate_up(self.between(x)).chunk(2, dim=-1)
         out: Tensor = x + self.down(functional.silu(gate).mul_(up))
         return out
@@ -105,10 +110,10 @@ class _RmsNorm(nn.Module):
         return functional.rms_norm(x, self.weight.shape, self.weight, self._epsilon)
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions (Su et al., arXiv 2104.09864), half beside half: x [t, heads, d]; cosines and
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """Rotary positions (Su et al., arXiv 2104.09864), half beside half, in place: x [t, heads, d]; cosines and
     sines [t, 1, d], these negative in the first half."""
-    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
+    torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin, out=x)
 
 
 def _linear(int8: bool, *parts: Any) -> nn.Module:

@@ -111,7 +111,7 @@ def test_a_prompt_is_kept_once_and_not_once_a_beam(batch_of: Any, beams: int) ->
 def slots(batch: StepModel) -> list[int]:
     """How many tokens' keys are kept for each prompt."""
     if isinstance(batch, PackedBatch):
-        return [past._held for past in batch._pasts]
+        return [past.held for past in batch._pasts]
     assert isinstance(batch, PromptBatch)
     rows, _, held, _ = batch._cache.layers[0].keys.shape
     return [held] * rows

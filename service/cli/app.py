@@ -18,6 +18,7 @@ from service.cli.imports import imports
 from service.cli.keys import keys
 from service.cli.manual import examples
 from service.cli.train import train
+from service.native import one_blas_thread, one_heap
 from service.settings import SettingsError, load_settings, variable_name
 from service.version import drcap_version
 
@@ -73,6 +74,9 @@ def serve(
     settings = load_settings()
     listening = {"host": host or settings.server.host, "port": settings.server.port if port is None else port}
     settings = settings.model_copy(update={"server": settings.server.model_copy(update=listening)})
+    # Before what follows is imported.
+    one_heap()
+    one_blas_thread()
     # Imported here, as in every command: `drcap --help` and a shell that completes do not wait for what serves.
     from service.cli.serving import serve as run_service
     from service.monitoring.logs import set_up_logs

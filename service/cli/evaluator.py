@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import httpx
-import numpy as np
-from numpy.typing import NDArray
 
 from service.cli.errors import CommandError
 from service.cli.own_datastore import must_exist, unless_served
 from service.settings import Settings, variable_name
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.progress import Progress
 
     from evaluation.clips import Clip
@@ -177,7 +177,7 @@ def listener(clap: "Clap", settings: Settings) -> "Listen":
     from service.audio.decoding import decode
     from service.errors import ServiceError
 
-    def listen(path: Path) -> list[NDArray[np.float32]]:
+    def listen(path: Path) -> "list[NDArray[np.float32]]":
         try:
             size = path.stat().st_size
             if size > settings.audio.max_bytes:

@@ -7,7 +7,6 @@ from typing import Any
 
 import uvicorn
 
-from service.allocator import one_heap
 from service.app import create_app
 from service.connections import server_config
 from service.loading import DEFAULT_LOADERS
@@ -17,7 +16,6 @@ from service.settings import Settings
 
 def serve(settings: Settings) -> Exception | None:
     """Serve until told to stop; what kept a part from loading, if that is why it stopped."""
-    one_heap()
     failures: list[Exception] = []
 
     @contextmanager

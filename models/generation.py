@@ -12,7 +12,10 @@ from models.decoder import GenerationOptions, Gone, nobody
 
 
 class StepModel(Protocol):
-    """A language model in the middle of a batch; row r continues sequence r, those of a prompt stand together."""
+    """A language model in the middle of a batch; row r continues sequence r, those of a prompt stand together.
+
+    The scores it gives are the caller's to change.
+    """
 
     def start(self) -> Tensor:
         """Read the prompts; log-probabilities of the first token, [n, vocabulary]."""

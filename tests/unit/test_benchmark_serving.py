@@ -95,15 +95,29 @@ def test_of_a_server_that_takes_one_at_a_time_the_rate_is_that_of_its_work_howev
 
 
 def test_an_open_loop_keeps_coming_and_tells_refusals_from_failures() -> None:
-    with served(slow_server(capacity=1)) as url:
+    app, many = FastAPI(), asyncio.Event()
+    came = 0
+
+    @app.post("/caption")
+    async def caption(request: Request) -> Response:
+        nonlocal came
+        if await request.body() == b"broken":
+            return Response(status_code=422)
+        came += 1
+        if came == 1:
+            # Captioned once five more have come, which nobody would send who waits for this answer.
+            await many.wait()
+            return Response()
+        if came > 5:
+            many.set()
+        return Response(status_code=503)
+
+    with served(app) as url:
         ask = ask_raw(f"{url}/caption")
-        crowd = asyncio.run(open_loop(ask, [b"x"], 100.0, 0.5))
+        crowd = asyncio.run(open_loop(ask, [b"x"], 100.0, 0.1))
         broken = asyncio.run(open_loop(ask, [b"broken"], 20.0, 0.2))
-    assert crowd.captioned
-    assert len(crowd.refused) > len(crowd.captioned)
-    assert not crowd.failed
-    assert broken.failed
-    assert not broken.captioned
+    assert (len(crowd.captioned), len(crowd.refused), crowd.failed) == (1, 9, 0)
+    assert (len(broken.captioned), len(broken.refused), broken.failed) == (0, 0, 4)
 
 
 def test_no_answer_at_all_is_a_failure_and_has_no_percentiles() -> None:

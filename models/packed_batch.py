@@ -29,7 +29,7 @@ class PackedBatch:
         self._prompts = prompts
         self._forbidden = forbidden
         self._pasts = [_Past(len(prompt), model.heads // model.key_heads) for prompt in prompts]
-        self._kept = _Kept(model, self._pasts)
+        self._kept = _Kept(model)
         # Of each sequence, the place of its prompt among those under way.
         self._owners = torch.arange(len(prompts))
 
@@ -120,9 +120,8 @@ class _Past:
 class _Kept:
     """Keys and values of all prompts, side by side: what is new is written at once, and read prompt by prompt."""
 
-    def __init__(self, model: PackedLlama, pasts: Sequence[_Past]) -> None:
+    def __init__(self, model: PackedLlama) -> None:
         self._memory = torch.empty(len(model.layers), 0, 2 * model.key_heads, model.size)
-        self._enlarge(pasts)
 
     def prepare(self, pasts: Sequence[_Past]) -> None:
         """Once for all layers: where what is to come goes, and what it sees."""

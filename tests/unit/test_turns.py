@@ -142,8 +142,8 @@ async def test_who_goes_on_keeps_its_turn_until_somebody_comes_first() -> None:
     assert turns._free == 1
 
 
-async def test_who_gives_up_while_going_on_leaves_as_many_turns_as_there_were() -> None:
-    turns, order = Turns(1), list[str]()
+async def _one_goes_on_beside_another(turns: Turns) -> tuple[asyncio.Task[None], asyncio.Task[None]]:
+    """Of one turn: who waits for it again, and who holds it meanwhile."""
 
     async def go_on() -> None:
         async with turns.turn():
@@ -155,6 +155,12 @@ async def test_who_gives_up_while_going_on_leaves_as_many_turns_as_there_were() 
         other = asyncio.create_task(_held(turns))
         await _until_waiting(turns, 2)
     await _until_waiting(turns, 1)  # one holds the turn, the other waits for it
+    return going_on, other
+
+
+async def test_who_gives_up_while_going_on_leaves_as_many_turns_as_there_were() -> None:
+    turns, order = Turns(1), list[str]()
+    going_on, other = await _one_goes_on_beside_another(turns)
     for task in (going_on, other):
         task.cancel()
     await asyncio.wait([going_on, other])
@@ -164,17 +170,7 @@ async def test_who_gives_up_while_going_on_leaves_as_many_turns_as_there_were() 
 
 async def test_who_gives_up_while_going_on_leaves_no_turn_too_many_to_those_who_wait() -> None:
     turns, order = Turns(1), list[str]()
-
-    async def go_on() -> None:
-        async with turns.turn():
-            await turns.again()
-
-    async with turns.turn():
-        going_on = asyncio.create_task(go_on())
-        await _until_waiting(turns, 1)
-        other = asyncio.create_task(_held(turns))
-        await _until_waiting(turns, 2)
-    await _until_waiting(turns, 1)  # one holds the turn, the other waits for it
+    going_on, other = await _one_goes_on_beside_another(turns)
     third = asyncio.create_task(_note(turns, "third", order))
     await _until_waiting(turns, 2)
     going_on.cancel()

@@ -1,5 +1,6 @@
 """Training examples of the decoder: similar captions, and captions to write from vectors that stand for sounds."""
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from training.corpora import Corpus
-from training.similarity import SelectionRange, candidate_pool
+from training.similarity import Float64Array, FloatArray, SelectionRange, candidate_pool, on_grid
 from training.styles import draw_style
-
-FloatArray = NDArray[np.float32]
 
 _SUPPORT_SEED = 0
 
@@ -98,14 +97,14 @@ class ExampleSource:
         """Args: corpora with, for each, the unit text vectors [n, d] of its captions; `device` finds candidates."""
         self._options = options
         self._corpora = corpora
-        self._vectors = vectors
+        self._vectors = [on_grid(v) for v in vectors]
         self._pools = [candidate_pool(v, options.selection, options.pool, device) for v in vectors]
         mass = np.array([len(c.captions) * c.weight for c in corpora])
         self._share = mass / mass.sum()
         sample = np.random.default_rng(_SUPPORT_SEED)
         self._supports = [
             v if len(v) <= options.support else v[sample.choice(len(v), options.support, replace=False)]
-            for v in vectors
+            for v in self._vectors
         ]
 
     def draw(self, rng: np.random.Generator) -> Example:
@@ -128,15 +127,15 @@ class ExampleSource:
         if misheard:
             said = self._misheard(vectors, said, rng)
         heard = _noisy(said, options.noise, rng)
-        candidates = np.arange(len(captions), dtype=np.int32) if misheard else pool
+        candidates = None if misheard else pool
         similar = () if rng.random() < options.plain else self._similar(vectors, candidates, rows, heard, rng)
         return Example(
-            self._vector(corpus, rows, heard, rng),
+            self._vector(corpus, rows, heard, rng).astype(np.float32),
             tuple(style(captions[i]) for i in similar),
             tuple(style(captions[i]) for i in rows),
         )
 
-    def _misheard(self, vectors: FloatArray, said: FloatArray, rng: np.random.Generator) -> FloatArray:
+    def _misheard(self, vectors: Float64Array, said: Float64Array, rng: np.random.Generator) -> Float64Array:
         """A vector on the way from what was said to another caption, more or less like it."""
         low, high = self._options.selection.low, self._options.selection.high
         likeness = rng.uniform(low / 2, high)
@@ -146,14 +145,17 @@ class ExampleSource:
 
     def _similar(
         self,
-        vectors: FloatArray,
-        candidates: NDArray[np.int32],
+        vectors: Float64Array,
+        candidates: NDArray[np.int32] | None,
         rows: Sequence[int],
-        heard: FloatArray,
+        heard: Float64Array,
         rng: np.random.Generator,
     ) -> list[int]:
-        """The candidates nearest to what was heard, as retrieval by the audio vector would give them."""
-        near = vectors[candidates]
+        """The candidates, or of all captions those, nearest to what was heard, as retrieval would give them."""
+        if candidates is None:
+            near, candidates = vectors, np.arange(len(vectors), dtype=np.int32)
+        else:
+            near = vectors[candidates]
         scores = near @ heard
         # What is a near copy of any caption to be written gives it away.
         scores[(near @ vectors[list(rows)].T).max(axis=1) >= self._options.selection.high] = -np.inf
@@ -163,12 +165,14 @@ class ExampleSource:
         order = np.argsort(-scores, kind="stable")[: int(rng.integers(fewest, most + 1))]
         return [int(candidates[i]) for i in order if np.isfinite(scores[i])]
 
-    def _vector(self, corpus: int, rows: Sequence[int], heard: FloatArray, rng: np.random.Generator) -> FloatArray:
+    def _vector(self, corpus: int, rows: Sequence[int], heard: Float64Array, rng: np.random.Generator) -> Float64Array:
         if rng.random() < self._options.blind:
             return np.zeros_like(heard)
         return self._projected(corpus, rows, heard, rng) if rng.random() < self._options.project else heard
 
-    def _projected(self, corpus: int, rows: Sequence[int], heard: FloatArray, rng: np.random.Generator) -> FloatArray:
+    def _projected(
+        self, corpus: int, rows: Sequence[int], heard: Float64Array, rng: np.random.Generator
+    ) -> Float64Array:
         support = self._supports[corpus]
         scores = support @ heard
         # Neither the captions to be written nor near copies: at inference the true one is not in the datastore.
@@ -180,10 +184,15 @@ class ExampleSource:
         return _unit(weights @ support)
 
 
-def _noisy(vector: FloatArray, most: float, rng: np.random.Generator) -> FloatArray:
-    noise = rng.standard_normal(len(vector)).astype(np.float32)
-    return _unit(vector + noise * (rng.uniform(0.0, most) / np.linalg.norm(noise)))
+def _noisy(vector: Float64Array, most: float, rng: np.random.Generator) -> Float64Array:
+    noise = rng.standard_normal(len(vector))
+    return _unit(vector + noise * (rng.uniform(0.0, most) / _norm(noise)))
 
 
-def _unit(vector: FloatArray) -> FloatArray:
-    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), dtype=np.float32)
+def _unit(vector: Float64Array) -> Float64Array:
+    return on_grid(vector / max(_norm(vector), 1e-12))
+
+
+def _norm(vector: Float64Array) -> float:
+    """The length of a vector; unlike numpy's, it depends on no order of summation."""
+    return math.sqrt(math.fsum((vector * vector).tolist()))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from datastores.base import Neighbour, Statistics
@@ -16,8 +15,7 @@ from models.prompt import PromptTemplate
 from training.batches import Batch, BatchSource, collate
 from training.corpora import Corpus
 from training.examples import Example, ExampleOptions, ExampleSource
-
-FloatArray = NDArray[np.float32]
+from training.similarity import FloatArray, on_grid
 
 _HELD_OUT_PROMPTS = 32
 _AT_ONCE = 8
@@ -61,13 +59,14 @@ def audio_validation(
     """
     captions = [caption for corpus in corpora for caption in corpus.captions]
     support = np.concatenate(vectors)
+    compared = on_grid(support)
     dimension = support.shape[1]
     # No mean or covariance is needed: the head is the whole support.
     everything = Statistics(len(captions), np.zeros(dimension), np.zeros((dimension, dimension)))
     conditioning = Conditioning(Projection(temperature), len(captions))
     examples = []
     for clip in clips:
-        scores = support @ clip.vector
+        scores = compared @ on_grid(clip.vector)
         order = np.argsort(-scores, kind="stable")
         near = [Neighbour(captions[i], float(scores[i]), support[i]) for i in order]
         prompt = conditioning.prompt(clip.vector, near, everything, similar)

@@ -1,6 +1,7 @@
 """Similarity selection, composed captions and training examples."""
 
 import gzip
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from training.composed import composed_captions
 from training.corpora import Corpus, embed_corpus, hold_out, load_corpus
 from training.embedded_corpora import SHIPPABLE, corpora
 from training.examples import Example, ExampleOptions, ExampleSource
-from training.similarity import SelectionRange, candidate_pool, choose_range
+from training.similarity import SelectionRange, candidate_pool, choose_range, on_grid
 
 
 def _unit_rows(count: int, seed: int = 0) -> NDArray[np.float32]:
@@ -45,6 +46,40 @@ def test_the_chunk_size_does_not_change_the_candidates(monkeypatch: pytest.Monke
     one = candidate_pool(rows, SelectionRange(0.1, 0.8), 6)
     monkeypatch.setattr(similarity, "_SCORES_AT_ONCE", 700)
     assert np.array_equal(one, candidate_pool(rows, SelectionRange(0.1, 0.8), 6))
+
+
+@pytest.mark.kernels
+def test_the_order_in_which_a_similarity_is_added_up_changes_neither_range_nor_candidates() -> None:
+    vectors = FakeClap().embed_text(tiny_captions(120))
+    other_way = np.ascontiguousarray(vectors[:, np.random.default_rng(0).permutation(64)])
+    chosen = choose_range([vectors], seed=1)
+    assert choose_range([other_way], seed=1) == chosen
+    assert np.array_equal(candidate_pool(vectors, chosen, 12), candidate_pool(other_way, chosen, 12))
+
+
+@pytest.mark.kernels
+def test_a_caption_at_the_edge_of_the_range_is_outside_whatever_adds_up_its_similarity() -> None:
+    vectors = on_grid(_unit_rows(40))
+    for row in range(40):
+        exact = {other: math.fsum((vectors[row] * vectors[other]).tolist()) for other in range(40) if other != row}
+        low, *_, high = sorted(exact.values())[10:-10]
+        pool = candidate_pool(vectors.astype(np.float32), SelectionRange(low, high), 40)[row]
+        assert set(pool[pool >= 0]) == {other for other, score in exact.items() if low < score < high}
+
+
+def test_of_equally_similar_captions_the_first_are_candidates() -> None:
+    rows = np.repeat(_unit_rows(4), 30, axis=0)
+    pool = candidate_pool(rows, SelectionRange(-0.99, 0.99), 40)
+    scores = np.round(rows.astype(np.float64) @ rows.T.astype(np.float64), 4)
+    for row, candidates in enumerate(pool):
+        inside = [other for other in range(120) if other // 30 != row // 30]
+        assert candidates.tolist() == sorted(inside, key=lambda other: (-scores[row][other], other))[:40]
+
+
+def test_no_caption_is_a_candidate_of_its_own() -> None:
+    pool = candidate_pool(_unit_rows(50), SelectionRange(-1.0, 1.0), 50)
+    assert not (pool == np.arange(50)[:, None]).any()
+    assert (np.sort(pool, axis=1)[:, 1:] >= 0).all()
 
 
 def test_the_chosen_range_lies_between_unrelated_captions_and_near_copies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +132,19 @@ def test_examples_repeat_with_their_seed() -> None:
     one, two = (_source(restyle=0.5).draw(np.random.default_rng(5)) for _ in range(2))
     assert (one.similar_captions, one.captions) == (two.similar_captions, two.captions)
     assert np.array_equal(one.vector, two.vector)
+
+
+@pytest.mark.kernels
+def test_the_order_in_which_a_similarity_is_added_up_changes_no_example() -> None:
+    captions, vectors = tiny_captions(125), FakeClap().embed_text(tiny_captions(125))
+    order = np.random.default_rng(0).permutation(64)
+    turned = np.ascontiguousarray(vectors[:, order])
+    options = ExampleOptions(choose_range([vectors], seed=1), noise=0.0, project=0.0, plain=0.0, drop=0.0)
+    sources = [ExampleSource([Corpus("one", tuple(captions))], [one], options) for one in (vectors, turned)]
+    for seed in range(200):
+        one, other = (source.draw(np.random.default_rng(seed)) for source in sources)
+        assert (one.captions, one.similar_captions) == (other.captions, other.similar_captions)
+        assert np.array_equal(one.vector[order], other.vector)
 
 
 def test_no_caption_stands_in_its_own_prompt() -> None:

@@ -79,6 +79,7 @@ def test_the_loss_falls_and_the_bundle_loads_strictly(base: Path, tmp_path: Path
     assert "| tiny | 80 | 1 | 0 | CC0 |" in (tmp_path / "bundle" / "README.md").read_text()
 
 
+@pytest.mark.kernels
 def test_a_run_that_is_killed_goes_on_to_the_same_losses(base: Path, tmp_path: Path) -> None:
     whole = run(job(base, tmp_path / "whole"))
 
@@ -185,6 +186,7 @@ def test_two_batches_accumulated_are_as_good_as_one_of_both(base: Path, tmp_path
         torch.testing.assert_close(tensor, ends[1][name], atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.kernels
 def test_two_processes_train_as_one_that_accumulates(base: Path, tmp_path: Path) -> None:
     options = replace(OPTIONS, steps=4, dropout=0.0)
     program = tmp_path / "program.py"

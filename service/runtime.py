@@ -132,7 +132,7 @@ class Runtime:
             logger.info("ready: bundle %s", bundle.name)
 
     async def close(self) -> None:
-        """Release threads, files and connections."""
+        """Release threads, files and connections, once what is under way in them has ended."""
         self.audio_threads.shutdown(wait=False, cancel_futures=True)
         if self._jobs is not None:
             await self._jobs.close()
@@ -140,6 +140,7 @@ class Runtime:
             await self._models.close()
         if self._opened is not None:
             await self._opened.close()
+        await asyncio.to_thread(self.audio_threads.shutdown)
 
     async def _open_store(self) -> DomainStore:
         self._opened = await self._loaders.store(self.settings)

@@ -139,7 +139,7 @@ class Batcher(Generic[Item, Result]):
 
     def stalled(self) -> float:
         """Seconds since the model or its preparation last made progress in what it is doing; 0 when idle."""
-        return max(worker.stalled() for worker in (*self._workers, self._helper))
+        return max(worker.stalled() for worker in self._all_workers())
 
     async def finished(self, seconds: float) -> bool:
         """Wait until what is in and somebody waits for is done; false where nothing is, or not in so many seconds."""
@@ -166,8 +166,15 @@ class Batcher(Generic[Item, Result]):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for entry in list(self._unresolved):
             entry.fail(BatcherClosed(f"{self._name} was closed"))
-        for worker in (*self._workers, self._helper):
+        for worker in self._all_workers():
             worker.close()
+
+    async def ended(self, seconds: float) -> bool:
+        """Once closed, wait for the threads to end; whether all did within so many seconds."""
+        return all(await asyncio.gather(*(worker.ended(seconds) for worker in self._all_workers())))
+
+    def _all_workers(self) -> tuple[Worker, ...]:
+        return (*self._workers, self._helper)
 
     async def _results(self, items: Sequence[Item], priority: Priority, deadline: float) -> list[Result]:
         if self._closed:

@@ -14,9 +14,27 @@ T = TypeVar("T")
 
 _Call = Callable[[], None]
 
+_LOOKED_EVERY = 0.01
+
 
 class WorkerDied(Exception):
     """The thread ended in the middle of a call, through something that is no `Exception`."""
+
+
+class _Thread(threading.Thread):
+    """The thread of a worker. It is no reason for the process to stay: a call that never ends does not keep it."""
+
+    def __init__(self, name: str, target: Callable[[], None]) -> None:
+        super().__init__(target=target, name=name, daemon=True)
+
+
+def left_threads() -> list[str]:
+    """Names of the threads of all workers that have not ended.
+
+    A process in which one of them computes has no clean end: native code that comes back to an interpreter that is
+    gone aborts it.
+    """
+    return sorted(thread.name for thread in threading.enumerate() if isinstance(thread, _Thread))
 
 
 class Worker:
@@ -88,12 +106,21 @@ class Worker:
         return max(0.0, self._clock() - self._progressed) if self._under_way else 0.0
 
     def close(self) -> None:
-        """End the thread after the call under way. A call that never ends does not keep the process."""
+        """Let the thread end after the call under way."""
         self._calls.put(None)
+
+    async def ended(self, seconds: float) -> bool:
+        """Wait for the thread to end, once it may; whether it did within so many seconds."""
+        # A look now and then needs no other thread, of which none may be free.
+        for _ in range(round(seconds / _LOOKED_EVERY)):
+            if self._thread is None or not self._thread.is_alive():
+                return True
+            await asyncio.sleep(_LOOKED_EVERY)
+        return False
 
     def _ensure_thread(self) -> None:
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
+            self._thread = _Thread(self._name, self._serve)
             self._thread.start()
 
     def _serve(self) -> None:

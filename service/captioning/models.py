@@ -1,6 +1,7 @@
 """The models of a bundle at work: the CLAP and the decoder, each with a queue and threads of its own."""
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from service.batching.turns import SharedCores, Turns
 from service.bundle import Bundle
 from service.settings import BatchingSettings
 
+logger = logging.getLogger(__name__)
+
 CLAP, LLM = "clap", "llm"
 
 # Measured on the embedded bundle: to read one caption takes as long as to hear this many seconds.
@@ -29,6 +32,7 @@ _EXPECTED_TOKENS = 16
 # A call asks for this much at a time, so that a long recording neither fills a queue nor keeps others from it.
 _WINDOWS_AT_ONCE = 16
 _TEXTS_AT_ONCE = 64
+_ENDING_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,16 @@ class WorkingModels:
         await self._clap.start()
         await self._llm.start()
 
-    async def close(self) -> None:
-        """Take nothing more in and fail what is in; what runs in a thread runs to its end."""
-        await asyncio.gather(self._clap.close(), self._llm.close())
+    async def close(self, seconds: float = _ENDING_SECONDS) -> None:
+        """Take nothing more in, fail what is in, and wait for the threads, of which each ends with its call under way.
+
+        A caption that nobody waits for any more ends at its next token, what is heard or read with its batch. A call
+        that has not ended in so many seconds is left to itself.
+        """
+        batchers = self._clap, self._llm
+        await asyncio.gather(*(one.close() for one in batchers))
+        if not all(await asyncio.gather(*(one.ended(seconds) for one in batchers))):
+            logger.warning("a call of a model has not ended in %g s and is left to itself", seconds)
 
     async def embed_audio(self, windows: Sequence[FloatArray], deadline: float = math.inf) -> FloatArray:
         """Windows -> unit vectors [w, d]. `deadline`: see `Batcher.run`, as for what it raises."""

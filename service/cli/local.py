@@ -4,7 +4,6 @@ import asyncio
 import logging
 import re
 import tempfile
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 _READY_SECONDS = 60.0
 _POLL_SECONDS = 0.2
-_ENDING_SECONDS = 30.0
 _NAME_CHARACTERS = 64
 
 
@@ -65,7 +63,7 @@ async def inside(settings: Settings, bundle: "Bundle", corpus: Path | None) -> A
     Raises:
         CommandError: the datastore cannot be used, or the corpus is none.
     """
-    with tempfile.TemporaryDirectory(prefix="drcap-caption-") as folder, _quiet(settings), _threads_ended():
+    with tempfile.TemporaryDirectory(prefix="drcap-caption-") as folder, _quiet(settings):
         async with _client(_alone(settings, Path(folder), corpus), bundle) as client:
             if corpus is not None:
                 await _register(client, corpus)
@@ -145,19 +143,6 @@ async def _register(client: httpx.AsyncClient, corpus: Path) -> None:
         result_of(job)
     except (CommandError, OSError) as error:
         raise CommandError(f"{corpus}: {error.strerror if isinstance(error, OSError) else error}") from error
-
-
-@contextmanager
-def _threads_ended() -> Iterator[None]:
-    """Wait at the end for what the models still compute: a process that ends meanwhile is aborted."""
-    before = set(threading.enumerate())
-    try:
-        yield
-    finally:
-        until = time.monotonic() + _ENDING_SECONDS
-        for thread in set(threading.enumerate()) - before:
-            if thread.daemon:
-                thread.join(max(0.0, until - time.monotonic()))
 
 
 @contextmanager

@@ -11,7 +11,9 @@ import pytest
 from models.clap.base import FloatArray
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
+from service.batching.batcher import BatcherClosed
 from service.batching.turns import SharedCores
+from service.batching.worker import left_threads
 from service.captioning.models import WorkingModels
 from service.settings import BatchingSettings
 from tests.fakes import FakeBundle, FakeClap, FakeDecoder, GatedClap
@@ -213,3 +215,40 @@ async def test_a_lone_prompt_waits_no_longer_than_half_a_second_for_what_is_bein
         clap.gate.set()
         await heard
         await models.close()
+
+
+async def hearing(clap: GatedClap) -> tuple[WorkingModels, asyncio.Task[FloatArray]]:
+    """Models at work, the CLAP in the middle of a call."""
+    models = WorkingModels(FakeBundle(clap=clap), BatchingSettings(), calls=4)
+    await models.start()
+    heard = asyncio.create_task(models.embed_audio([WINDOW]))
+    assert await asyncio.to_thread(clap.entered.wait, _PATIENCE)
+    return models, heard
+
+
+async def test_closing_fails_who_waits_at_once_and_ends_with_the_call_under_way() -> None:
+    before, clap = set(threading.enumerate()), GatedClap()
+    models, heard = await hearing(clap)
+    closing = asyncio.create_task(models.close())
+    with pytest.raises(BatcherClosed):
+        await heard
+    assert not closing.done()
+    clap.gate.set()
+    async with asyncio.timeout(_PATIENCE):
+        await closing
+    begun = {thread.name for thread in set(threading.enumerate()) - before}
+    assert begun.isdisjoint(left_threads())
+    assert clap.calls == 1
+
+
+async def test_a_call_that_does_not_end_is_left_to_itself(caplog: pytest.LogCaptureFixture) -> None:
+    clap = GatedClap()
+    models, heard = await hearing(clap)
+    try:
+        await models.close(0.05)
+        assert "clap" in left_threads()
+        assert "a call of a model has not ended" in caplog.text
+        with pytest.raises(BatcherClosed):
+            await heard
+    finally:
+        clap.gate.set()

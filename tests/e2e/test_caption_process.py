@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from service.cli.child import running_service
-from tests.e2e.fake_service import COMMAND
+from tests.e2e.fake_service import COMMAND, HOLD
 from tests.recordings import wav
 
 COUNT = 150
@@ -24,9 +24,17 @@ PROGRAM = [sys.executable, "-c", "from service.cli.app import main; main()", "ca
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def hold(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that is not there; while it is, the service captions no more than some recordings."""
+    return tmp_path_factory.mktemp("hold") / "hold"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory, hold: Path) -> Iterator[str]:
     """The service over fakes, in a process of its own, with one domain."""
-    with running_service(tmp_path_factory.mktemp("service"), COMMAND) as url:
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        patch.setenv(HOLD, str(hold))
+        url = stack.enter_context(running_service(tmp_path_factory.mktemp("service"), COMMAND))
         corpus = {"captions": [f"tone {number}" for number in range(20)]}
         httpx.put(f"{url}/domains/city", params={"wait": "true"}, json=corpus).raise_for_status()
         yield url
@@ -39,6 +47,16 @@ def folder(tmp_path: Path) -> Path:
     for number in range(COUNT):
         (tmp_path / "r" / f"{number:03}.wav").write_bytes(wav(0.1, 100 * (1 + number % 19)))
     return tmp_path
+
+
+@contextlib.contextmanager
+def held(hold: Path) -> Iterator[None]:
+    """No command comes to its end meanwhile."""
+    hold.touch()
+    try:
+        yield
+    finally:
+        hold.unlink()
 
 
 def start(folder: Path, url: str, *arguments: str) -> subprocess.Popen[str]:
@@ -63,12 +81,13 @@ def wait_for_some(process: subprocess.Popen[str], done: list[Path] | Path) -> No
 
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_table_is_finished_by_the_same_command(folder: Path, url: str, stop: signal.Signals) -> None:
+def test_a_table_is_finished_by_the_same_command(folder: Path, url: str, hold: Path, stop: signal.Signals) -> None:
     out = folder / "out.ndjson"
-    process = start(folder, url, "--out", "out.ndjson")
-    wait_for_some(process, out)
-    process.send_signal(stop)
-    _, said = process.communicate(timeout=60)
+    with held(hold):
+        process = start(folder, url, "--out", "out.ndjson")
+        wait_for_some(process, out)
+        process.send_signal(stop)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == (130 if stop is signal.SIGINT else -stop)
     if stop is signal.SIGINT:
         assert said.startswith("interrupted: ")
@@ -85,11 +104,12 @@ def test_a_table_is_finished_by_the_same_command(folder: Path, url: str, stop: s
     assert sorted(paths) == [f"r/{number:03}.wav" for number in range(COUNT)]
 
 
-def test_files_beside_are_finished_by_the_same_command(folder: Path, url: str) -> None:
-    process = start(folder, url, "--format", "srt", "--beside")
-    wait_for_some(process, [folder / "r" / f"{number:03}.srt" for number in range(10)])
-    process.kill()
-    process.communicate(timeout=60)
+def test_files_beside_are_finished_by_the_same_command(folder: Path, url: str, hold: Path) -> None:
+    with held(hold):
+        process = start(folder, url, "--format", "srt", "--beside")
+        wait_for_some(process, [folder / "r" / f"{number:03}.srt" for number in range(10)])
+        process.kill()
+        process.communicate(timeout=60)
     made = sorted((folder / "r").glob("*.srt"))
     assert 0 < len(made) < COUNT
     stamps = {path: path.stat().st_mtime_ns for path in made}

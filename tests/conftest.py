@@ -5,6 +5,13 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
+def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command says is caught, and no terminal, whatever the environment of the tests says of its own."""
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
 def _logs_as_before() -> Iterator[None]:
     """A command under test sends the logs of this process to a stream that is closed with the test."""
     names = ("", "service", "models", "datastores", "uvicorn", "uvicorn.error", "uvicorn.access")

@@ -1,5 +1,6 @@
 # make demo    set everything up, start the service, caption the sample recordings in two domains
 # make test    set everything up, run the whole test suite
+# make kernels run again what must depend neither on threads nor on the processor, as on a plainer one
 # make serve   run the service in the foreground
 # make method  measure everything docs/method.md states; DATA names a folder with audio.csv and captions/
 
@@ -16,7 +17,7 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint serve audio method clean
+.PHONY: help install demo test kernels lint serve audio method clean
 
 # Recordings and captions to measure with: audio.csv and captions/NAME.csv.gz. The reports go to $(REPORTS).
 DATA ?=
@@ -59,6 +60,11 @@ serve: $(VENV)/base.stamp
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest
+
+# One thread and the plainest kernels of torch, oneDNN, MKL and OpenBLAS, which add up in another order than this machine's.
+kernels: $(VENV)/dev.stamp
+	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE \
+		OPENBLAS_CORETYPE=Nehalem $(BIN)/python -m pytest -m kernels
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

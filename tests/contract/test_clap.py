@@ -33,6 +33,7 @@ def test_different_sounds_and_captions_have_different_vectors(clap: Clap) -> Non
         assert (vectors @ vectors.T)[np.triu_indices(3, 1)].max() < 0.9999
 
 
+@pytest.mark.kernels
 def test_a_vector_does_not_depend_on_its_batch(clap: Clap) -> None:
     windows = sounds(clap.sample_rate)
     together = clap.embed_audio(windows)
@@ -61,6 +62,7 @@ def test_more_captions_than_fit_a_batch_come_back_in_order(clap: Clap) -> None:
     np.testing.assert_allclose(vectors, clap.embed_text(CAPTIONS)[np.arange(70) % 3], atol=1e-5)
 
 
+@pytest.mark.kernels
 def test_threads_that_embed_at_the_same_time_get_what_one_alone_does(clap: Clap) -> None:
     windows, long = sounds(clap.sample_rate), "the bell rings " * 200
     texts = [*CAPTIONS, long]

@@ -67,6 +67,7 @@ def afresh(request: pytest.FixtureRequest, batch_of: Any, tmp_path: Path) -> Cal
 
 
 @torch.inference_mode()
+@pytest.mark.kernels
 def test_every_step_scores_as_the_llm_does_from_the_start_of_the_text(batch_of: Any, afresh: Any) -> None:
     batch = batch_of(TEXTS)
     texts = [list(text) for text in TEXTS]
@@ -141,6 +142,7 @@ def prompts(count: int) -> list[Prompt]:
         GenerationOptions(max_new_tokens=12, temperature=0.8, seed=3),
     ],
 )
+@pytest.mark.kernels
 def test_a_caption_does_not_depend_on_the_prompts_beside_it(decoder: LlmDecoder, options: GenerationOptions) -> None:
     asked = prompts(11)
     together = decoder.generate(asked, options)

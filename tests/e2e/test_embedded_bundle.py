@@ -44,6 +44,7 @@ def _prompts(bundle: LoadedBundle, vectors: FloatArray) -> list[Prompt]:
     return [Prompt(vector, CAPTIONS[: row % 4]) for row, vector in enumerate(vectors)]
 
 
+@pytest.mark.kernels
 def test_a_clip_has_the_same_embedding_alone_and_among_eight_of_other_lengths(
     bundle: LoadedBundle, clips: list[FloatArray]
 ) -> None:
@@ -52,6 +53,7 @@ def test_a_clip_has_the_same_embedding_alone_and_among_eight_of_other_lengths(
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("options", [GenerationOptions(max_new_tokens=24), GenerationOptions(2, max_new_tokens=12)])
 def test_a_clip_has_the_same_caption_alone_and_among_eight(
     bundle: LoadedBundle, clips: list[FloatArray], options: GenerationOptions

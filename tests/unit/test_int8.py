@@ -6,7 +6,10 @@ from torch import nn
 
 from models.int8 import Int8Linear, int8_supported, quantise_linears, quantise_smoothed
 
-pytestmark = pytest.mark.skipif(not int8_supported(), reason="this torch has no int8 kernel")
+pytestmark = [
+    pytest.mark.kernels,
+    pytest.mark.skipif(not int8_supported(), reason="this torch has no int8 kernel"),
+]
 
 
 def _weight() -> torch.Tensor:

@@ -34,6 +34,7 @@ def exact() -> MiniLmTextTower:
     return MiniLmTextTower.from_package(CPU, exact=True)
 
 
+@pytest.mark.kernels
 def test_in_float32_packed_texts_have_the_vectors_that_transformers_gives(exact: MiniLmTextTower) -> None:
     from transformers import AutoModel, AutoTokenizer
 
@@ -47,6 +48,7 @@ def test_in_float32_packed_texts_have_the_vectors_that_transformers_gives(exact:
         np.testing.assert_allclose(vector, (pooled / pooled.norm()).numpy(), atol=1e-5)
 
 
+@pytest.mark.kernels
 @pytest.mark.skipif(not int8_supported(), reason="this torch has no int8 kernel")
 def test_int8_vectors_are_within_a_hundredth_of_float32(tower: MiniLmTextTower, exact: MiniLmTextTower) -> None:
     captions = [text for text in TEXTS if text]
@@ -56,12 +58,14 @@ def test_int8_vectors_are_within_a_hundredth_of_float32(tower: MiniLmTextTower, 
     assert cosines.max() < 1.0 - 1e-6
 
 
+@pytest.mark.kernels
 def test_a_text_has_the_same_vector_alone_and_among_others(tower: MiniLmTextTower) -> None:
     together = tower.embed(TEXTS)
     alone = np.concatenate([tower.embed([text]) for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
+@pytest.mark.kernels
 def test_the_order_and_the_size_of_a_pass_do_not_matter(
     tower: MiniLmTextTower, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ def test_candidates_lie_inside_the_range_most_similar_first() -> None:
         np.testing.assert_allclose(scores, inside[:10], atol=1e-6)
 
 
+@pytest.mark.kernels
 def test_the_chunk_size_does_not_change_the_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = _unit_rows(100)
     one = candidate_pool(rows, SelectionRange(0.1, 0.8), 6)
@@ -215,6 +216,7 @@ def _vectors(count: int) -> NDArray[np.float32]:
     return FakeClap().embed_text(tiny_captions(count))
 
 
+@pytest.mark.kernels
 def test_captions_that_share_a_prompt_cost_what_they_cost_alone(tiny: Any) -> None:
     torch.manual_seed(3)
     loss = CaptionLoss(tiny.model, Projector(64, 8, tiny.hidden_size, 4)).eval()
@@ -235,6 +237,7 @@ def test_only_the_captions_and_their_end_are_asked_for(tiny: Any) -> None:
     assert asked == [token for text in tiny_captions(2) for token in (*tiny.tokenize(" " + text), tiny.end_token)]
 
 
+@pytest.mark.kernels
 def test_a_batch_is_a_function_of_its_number_alone(tiny: Any) -> None:
     def batches() -> BatchSource:
         return BatchSource(tiny, TEMPLATE, _source(), 2, 4, seed=1)

@@ -167,6 +167,7 @@ def test_training_goes_on_from_the_weights_of_a_bundle(base: Path, tmp_path: Pat
         run(job(first, tmp_path / "three", TrainOptions(steps=1, rank=8)))
 
 
+@pytest.mark.kernels
 def test_two_batches_accumulated_are_as_good_as_one_of_both(base: Path, tmp_path: Path) -> None:
     from training.checkpoint import Checkpoints
     from training.trainer import Trainer

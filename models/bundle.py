@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from models.bundle_config import (
     LlmSection,
     PromptSection,
     RetrievalSection,
+    SegmentsSection,
     bundle_folder,
     read_config,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "LoadedBundle",
     "PromptSection",
     "RetrievalSection",
+    "SegmentsSection",
     "bundle_folder",
     "load_bundle",
     "load_clap",
@@ -89,6 +91,7 @@ class LoadedBundle:
     writers: int = 1
     copies: tuple[Decoder, ...] = ()
     turns: int | None = None
+    segments: SegmentsSection = field(default_factory=SegmentsSection)
 
     @property
     def decoders(self) -> tuple[Decoder, ...]:
@@ -135,6 +138,7 @@ def load_bundle(
         generation=GenerationOptions(**config.generation.model_dump()),
         plan=plan,
         copies=tuple(more),
+        segments=config.segments,
     )
 
 

@@ -10,13 +10,14 @@ from pydantic import ValidationError
 
 from models.adapter_import import check_adapter, check_adapter_of_gguf, read_adapter, read_llm
 from models.bundle_config import ADAPTER, BundleConfig
-from models.bundle_parts import CENTRING, CLAP, LLM, Part, parts_of
+from models.bundle_parts import CENTRING, CLAP, LLM, SOUNDS, Part, parts_of
 from models.bundle_sums import verify_bundle
 from models.checksums import SUMS, ChecksumsError
 from models.clap.aisfx import WrongWeights
 from models.clap.centring import Centring
 from models.clap.checkpoints import Weights, read_shapes
 from models.clap.facts import embedding_dim
+from models.clap.sounds import Sounds
 from models.decoder import GenerationOptions
 from models.gguf_header import NoGguf, read_header
 from models.llm_sizes import LlmSizes, read_llm_sizes
@@ -101,12 +102,15 @@ def look_at(folder: Path) -> Checked:
 
     _try(checked, CLAP, sizes_of_clap)
     _try(checked, LLM, sizes_of_llm)
-    _try(checked, CENTRING, lambda path: _check_centring(path, checked.embedding_dim))
-    _try(checked, "projector", lambda path: _check_projector(path, checked.embedding_dim, checked.llm))
+    dim = checked.embedding_dim
+    if dim is not None:
+        _try(checked, CENTRING, lambda path: Centring.load(path, dim))
+        _try(checked, SOUNDS, lambda path: Sounds.load(path, dim))
+    _try(checked, "projector", lambda path: _check_projector(path, dim, checked.llm))
     return checked
 
 
-def _try(checked: Checked, name: str, look: Callable[[Path], None]) -> None:
+def _try(checked: Checked, name: str, look: Callable[[Path], object]) -> None:
     path = checked.part(name)
     if path is None:
         return
@@ -148,11 +152,6 @@ def _licence_problems(config: BundleConfig) -> Iterator[Problem]:
     for part, licence in config.licences.items():
         if licence.strip().lower() in _UNSTATED:
             yield Problem("licences", f"that of {part} is not stated", f"state it in {CONFIG}", False)
-
-
-def _check_centring(path: Path, dim: int | None) -> None:
-    if dim is not None:
-        Centring.load(path, dim)
 
 
 def _check_projector(path: Path, dim: int | None, llm: LlmSizes | None) -> None:

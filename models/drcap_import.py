@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 
 from models.adapter_import import check_adapter, read_adapter, read_llm, save_adapter
 from models.bundle_config import ADAPTER, PROJECTOR, BundleConfig
-from models.bundle_writer import check_free, new_bundle, write_config
+from models.bundle_writer import SOUNDS, check_free, new_bundle, write_config, write_sounds
 from models.checksums import file_digest
 from models.clap.aisfx import WrongWeights
 from models.clap.captions import HUB_NAMES, CaptionTokens
 from models.clap.checkpoints import Weights, check_names, expect, part, read_weights
-from models.clap.wavcaps import LONGEST, build_towers, stored_weights
+from models.clap.wavcaps import LONGEST, build_towers, load_wavcaps, stored_weights
 from models.prompt import PromptTemplate
 
 CLAP = "clap.safetensors"
@@ -71,6 +72,7 @@ def import_drcap(release: Release, out: Path, *, fixed: bool = False) -> None:
     with new_bundle(out) as folder:
         _save(stored_weights(clap), folder / CLAP)
         tokens.save(folder / TOKENIZER)
+        write_sounds(load_wavcaps(folder / CLAP, folder / TOKENIZER, torch.device("cpu")), folder)
         _save(projector, folder / PROJECTOR)
         save_adapter(lora or adapter, settings, llm.name, folder / ADAPTER)
         write_config(BundleConfig.model_validate(config), folder)
@@ -123,6 +125,7 @@ def _config(release: Release, temperature: float, template: PromptTemplate, fixe
             "source": CLAP,
             "revision": digests["CLAP"],
             "tokenizer": TOKENIZER,
+            "sounds": SOUNDS,
         },
         "llm": {"source": llm, "revision": "as it was at the import" if Path(llm).exists() else "main"},
         "prompt": {

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.bundle import ClapSection
+from models.bundle import ClapSection, load_clap
+from models.bundle_writer import SOUNDS, write_sounds
 from models.clap.base import FloatArray
+from models.clap.centring import Centring
 from tests.clap_checkpoints import (
     Sizes,
     ase_shapes,
@@ -51,6 +53,16 @@ def write_wavcaps(folder: Path, *, kinds: int = 1) -> ClapSection:
     torch.save({"model": weights, "optimizer": {"lr": 1e-5}, "epoch": 3}, folder / "best_model.pt")
     (write_roberta_tokenizer if kinds == 1 else write_bert_tokenizer)(folder / "words")
     return ClapSection(backend="wavcaps", source="best_model.pt", revision="random", tokenizer="words")
+
+
+def write_centred(folder: Path) -> ClapSection:
+    """`write_wavcaps` with means taken off and with the sounds that it then reads."""
+    section = write_wavcaps(folder).model_copy(update={"centring": "means.safetensors"})
+    draw = np.random.default_rng(3)
+    audio, text = (draw.normal(scale=0.1, size=SIZES.dimension).astype(np.float32) for _ in range(2))
+    Centring(audio, text).save(folder / "means.safetensors")
+    write_sounds(load_clap(section, folder, torch.device("cpu")), folder)
+    return section.model_copy(update={"sounds": SOUNDS})
 
 
 def write_huggingface(folder: Path, *, fused: bool = False) -> ClapSection:

@@ -7,20 +7,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from models.bundle_config import SegmentsSection
 from models.clap.base import Clap, FloatArray
+from models.clap.whole_windows import WholeWindows
 from models.decoder import Decoder, Generated, GenerationOptions, Gone, nobody
 from models.projection import Moments
 from models.prompt import Prompt
 
 
-class FakeClap:
-    """Bag of hashed words for text; a clip is heard as the caption ``tone N`` of its loudest frequency in 100 Hz."""
+class FakeClap(WholeWindows):
+    """Bag of hashed words for text; a clip is heard as the caption ``tone N`` of its loudest frequency in 100 Hz.
+
+    A sound's score is the cosine to the sound's name.
+    """
 
     sample_rate = 16_000
     window_seconds = 2.0
     embedding_dim = 64
     temperature = 0.05
     fingerprint = "fake-1"
+    sound_names: Sequence[str] = ("tone 4", "tone 10")
 
     def embed_text(self, texts: Sequence[str]) -> FloatArray:
         vectors = np.zeros((len(texts), self.embedding_dim), dtype=np.float32)
@@ -37,9 +43,29 @@ class FakeClap:
     def embed_audio(self, windows: Sequence[FloatArray]) -> FloatArray:
         return self.embed_text([f"tone {self._loudest(samples)}" for samples in windows])
 
+    def score_sounds(self, frames: FloatArray) -> FloatArray:
+        return np.clip(frames @ self.embed_text(self.sound_names).T, 0, 1)
+
     def _loudest(self, samples: FloatArray) -> int:
         spectrum = np.abs(np.fft.rfft(samples, n=self.sample_rate))
         return round(int(spectrum.argmax()) / 100)
+
+
+class SteppingClap(FakeClap):
+    """Hears in steps of a quarter of a second: a frame is the vector of its own step. Counts the samples it heard."""
+
+    frame_seconds = 0.25
+
+    def __init__(self) -> None:
+        self.samples = 0
+
+    def hear(self, windows: Sequence[FloatArray]) -> list[FloatArray]:
+        self.samples += sum(map(len, windows))
+        steps = [np.array_split(one, -(-len(one) // round(self.frame_seconds * self.sample_rate))) for one in windows]
+        return [FakeClap.embed_audio(self, own) for own in steps]
+
+    def embed_audio(self, windows: Sequence[FloatArray]) -> FloatArray:
+        return self.embed_frames(self.hear(windows))
 
 
 class FakeDecoder:
@@ -97,6 +123,7 @@ class FakeBundle:
     generation: GenerationOptions = field(default_factory=GenerationOptions)
     device: str = "cpu"
     turns: int | None = None
+    segments: SegmentsSection = field(default_factory=SegmentsSection)
     replicas: tuple[Decoder, ...] = ()
 
     @property

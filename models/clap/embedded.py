@@ -12,12 +12,13 @@ from models.clap.aisfx import SAMPLE_RATE, AisfxTower, WrongWeights
 from models.clap.alignment import TEXT_DIM, AlignmentHead, summarise
 from models.clap.base import FloatArray
 from models.clap.minilm import MiniLmTextTower
+from models.clap.whole_windows import WholeWindows
 
 FORMAT = 1
 WINDOW_SECONDS = 10.0
 
 
-class EmbeddedClap:
+class EmbeddedClap(WholeWindows):
     """A small CLAP for CPUs, from files of three installed packages and the head trained here."""
 
     sample_rate = SAMPLE_RATE

@@ -8,6 +8,8 @@ import torch
 
 from models.clap.base import Clap
 from models.clap.centring import CentredClap, Centring
+from models.clap.naming import NamingClap
+from models.clap.sounds import Sounds
 from models.packages import MissingWeights
 
 Backend = Literal["embedded", "huggingface", "laion", "wavcaps"]
@@ -36,6 +38,10 @@ class ClapSource(Protocol):
     def centring(self) -> str | None:
         """A file of two means (`models.clap.centring`), if the vectors are centred."""
 
+    @property
+    def sounds(self) -> str | None:
+        """A file of kinds of sound (`models.clap.sounds`) as this CLAP reads them, if it is to score those."""
+
 
 def load_backend(wanted: ClapSource, folder: Path, device: torch.device) -> Clap:
     """The CLAP of a bundle in `folder`. What is found on this machine is not asked of the hub.
@@ -45,9 +51,11 @@ def load_backend(wanted: ClapSource, folder: Path, device: torch.device) -> Clap
         WrongWeights: a file does not hold what it should.
     """
     clap = _BACKENDS[wanted.backend](wanted, folder, device)
-    if wanted.centring is None:
-        return clap
-    return CentredClap(clap, Centring.load(folder / wanted.centring, clap.embedding_dim))
+    if wanted.centring is not None:
+        clap = CentredClap(clap, Centring.load(folder / wanted.centring, clap.embedding_dim))
+    if wanted.sounds is not None:
+        clap = NamingClap(clap, Sounds.load(folder / wanted.sounds, clap.embedding_dim))
+    return clap
 
 
 def _embedded(wanted: ClapSource, folder: Path, device: torch.device) -> Clap:

@@ -12,6 +12,7 @@ from models.clap.base import FloatArray
 from models.clap.captions import CaptionTokens
 from models.clap.checkpoints import digest
 from models.clap.mel import LogMel, MelSettings, fill_windows
+from models.clap.whole_windows import WholeWindows
 
 _WINDOWS = 8
 _CAPTIONS = 64
@@ -30,7 +31,7 @@ class Towers(Protocol):
         """All that the vectors depend on, by name."""
 
 
-class TwoTowerClap:
+class TwoTowerClap(WholeWindows):
     """Implements `models.clap.base.Clap` with two towers, the front end of one and the tokens of the other."""
 
     def __init__(

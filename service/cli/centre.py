@@ -68,7 +68,7 @@ def _centre(bundle: str, clips: Path, captions: Path, out: Path, settings: Setti
     files, folder = _recordings(clips), bundle_folder(bundle)
     config = read_config(folder)
     plan = choose_plan(wishes(settings), config.llm)
-    clap = load_clap(config.clap.model_copy(update={"centring": None}), folder, plan.clap.value)
+    clap = load_clap(config.clap.model_copy(update={"centring": None, "sounds": None}), folder, plan.clap.value)
     listen = listener(clap, settings)
     texts = list(read_corpus(captions, limits=corpus_limits(settings.corpus)))
     heard = (listen(path) for path in _counted(files, "recordings"))
@@ -82,7 +82,7 @@ def _centre(bundle: str, clips: Path, captions: Path, out: Path, settings: Setti
         "captions_sha256": _digest(texts),
         "gap": round(found.gap, 4),
     }
-    write_centred(folder, out, found.centring, about)
+    write_centred(folder, out, clap, found.centring, about)
     return found, CentredClap(clap, found.centring).fingerprint
 
 

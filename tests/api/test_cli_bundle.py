@@ -139,9 +139,13 @@ def test_a_bundle_is_centred_on_what_it_hears_and_reads(
     wanted = plain.embed_text(captions) - plain.embed_text(captions).mean(axis=0)
     wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
     np.testing.assert_allclose(centred.embed_text(captions), wanted, atol=1e-4)
+    said = centred.embed_text([f"the sound of {name}" for name in centred.sound_names])
+    [frames] = centred.hear([tone(1.0, hertz=300.0, rate=centred.sample_rate)])
+    shares = np.exp(centred.embed_frames([frames]) @ said.T / centred.temperature)
+    np.testing.assert_allclose(centred.score_sounds(frames), shares / shares.sum(), atol=1e-4)
     sums = read_sums(tmp_path / "centred")
     assert sums is not None
-    assert "centring.safetensors" in verify(tmp_path / "centred", sums).intact
+    assert {"centring.safetensors", "sounds.safetensors"} <= set(verify(tmp_path / "centred", sums).intact)
     assert run(monkeypatch, "bundle", "check", "centred", "--load") == 0
     # Centred once more, it is measured as if it were not.
     given[-1] = "again"

@@ -1,5 +1,6 @@
 """What every CLAP keeps. Another backend is one more entry of `tests.clap_backends.WRITERS`."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,15 +10,20 @@ import torch
 
 from models.bundle import bundle_folder, load_clap, read_config
 from models.clap.base import Clap, FloatArray
-from tests.clap_backends import CAPTIONS, WRITERS, sounds
+from tests.clap_backends import CAPTIONS, WRITERS, sounds, write_centred
+
+# One of them as `drcap bundle centre` leaves it: with means taken off, and with the sounds that it reads.
+CENTRED = "wavcaps-centred"
 
 
-@pytest.fixture(scope="module", params=[*WRITERS, pytest.param("embedded", marks=pytest.mark.embedded)])
+@pytest.fixture(scope="module", params=[*WRITERS, CENTRED, pytest.param("embedded", marks=pytest.mark.embedded)])
 def clap(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Clap:
     folder: Path = tmp_path_factory.mktemp(request.param)
     if request.param == "embedded":
         folder = bundle_folder("embedded")
         return load_clap(read_config(folder).clap, folder, torch.device("cpu"))
+    if request.param == CENTRED:
+        return load_clap(write_centred(folder), folder, torch.device("cpu"))
     return load_clap(WRITERS[request.param](folder), folder, torch.device("cpu"))
 
 
@@ -97,6 +103,58 @@ def test_nothing_gives_nothing(clap: Clap) -> None:
 def test_what_is_no_window_is_refused(clap: Clap, window: FloatArray, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         clap.embed_audio([window])
+    with pytest.raises(ValueError, match=said):
+        clap.hear([window])
+
+
+def test_the_frames_of_a_window_embed_to_the_windows_vector(clap: Clap) -> None:
+    windows = sounds(clap.sample_rate)
+    frames = clap.hear(windows)
+    assert all(one.ndim == 2 and len(one) >= 1 and one.dtype == np.float32 for one in frames)
+    assert len({one.shape[1] for one in frames}) == 1
+    np.testing.assert_allclose(clap.embed_frames(frames), clap.embed_audio(windows), atol=1e-5)
+
+
+def test_no_frame_stands_for_more_than_it_may(clap: Clap) -> None:
+    assert 0 < clap.frame_seconds <= clap.window_seconds
+    for window, frames in zip(sounds(clap.sample_rate), clap.hear(sounds(clap.sample_rate)), strict=True):
+        assert len(window) / clap.sample_rate / len(frames) <= clap.frame_seconds + 1e-6
+
+
+@pytest.mark.kernels
+def test_what_is_heard_of_a_window_does_not_depend_on_the_others(clap: Clap) -> None:
+    windows = sounds(clap.sample_rate)
+    for window, frames in zip(windows, clap.hear(windows), strict=True):
+        [alone] = clap.hear([window])
+        assert alone.shape == frames.shape
+        np.testing.assert_allclose(clap.embed_frames([alone]), clap.embed_frames([frames]), atol=1e-5)
+        np.testing.assert_allclose(clap.score_sounds(alone), clap.score_sounds(frames), atol=1e-3)
+
+
+def test_frames_of_several_windows_are_embedded_as_one_stretch(clap: Clap) -> None:
+    noise, tone, click = clap.hear(sounds(clap.sample_rate))
+    stretches = [np.concatenate([noise, tone]), np.concatenate([tone, tone]), tone, click[:1]]
+    vectors = clap.embed_frames(stretches)
+    assert vectors.shape == (4, clap.embedding_dim)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(vectors[1], vectors[2], atol=1e-5)
+    assert np.abs(vectors[0] - vectors[2]).max() > 1e-4
+    for stretch, vector in zip(stretches, vectors, strict=True):
+        np.testing.assert_allclose(clap.embed_frames([stretch])[0], vector, atol=1e-5)
+    assert clap.hear([]) == []
+    assert clap.embed_frames([]).shape == (0, clap.embedding_dim)
+
+
+def test_every_sound_has_a_score_in_every_frame(clap: Clap) -> None:
+    frames = np.concatenate(clap.hear(sounds(clap.sample_rate)))
+    scores = clap.score_sounds(frames)
+    assert scores.shape == (len(frames), len(clap.sound_names))
+    assert scores.dtype == np.float32
+    assert np.isfinite(scores).all()
+    assert ((scores >= 0) & (scores <= 1)).all()
+    assert clap.score_sounds(frames[:0]).shape == (0, len(clap.sound_names))
+    assert all(name.strip() == name != "" for name in clap.sound_names)
 
 
 def test_a_window_is_heard_whole_and_a_longer_one_is_refused(clap: Clap) -> None:
@@ -118,7 +176,5 @@ def test_a_caption_too_long_is_known_and_still_has_a_vector(clap: Clap) -> None:
 
 
 def test_backend_and_weights_are_in_the_fingerprint(clap: Clap) -> None:
-    name, _, digest = clap.fingerprint.rpartition("-")
-    assert name in ("embedded", "huggingface", "laion", "wavcaps")
-    assert len(digest) == 8
+    assert re.fullmatch(r"(embedded|huggingface|laion|wavcaps)-[0-9a-f]{8}(-centred-[0-9a-f]{8})?", clap.fingerprint)
     assert 0 < clap.temperature < 1

@@ -16,6 +16,7 @@ from models.bundle_check import Checked, check_bundle, is_pickle, look_at
 from models.bundle_facts import describe
 from models.bundle_parts import cached
 from models.checksums import SUMS, ChecksumsError, file_digest, packaged_sums, read_sums, seal, verify
+from models.clap.sounds import Sounds
 from models.packages import package_file
 from tests.clap_backends import write_laion, write_wavcaps
 from tests.whole_bundle import edit_config, projector, write_lora, write_whole_bundle
@@ -100,7 +101,8 @@ def test_a_file_that_is_not_there_is_named(bundle: Path, gone: str, named: str) 
 def test_parts_that_are_nowhere_are_named(bundle: Path) -> None:
     edit_config(
         bundle,
-        clap={"backend": "laion", "source": "./laion.pt", "revision": "x", "tokenizer": "./words", "centring": "c"},
+        clap={"backend": "laion", "source": "./laion.pt", "revision": "x", "tokenizer": "./words"}
+        | {"centring": "c", "sounds": "s"},
         llm={"source": "package:no_such_package/x.gguf", "revision": "x"},
     )
     found = said(look_at(bundle))
@@ -108,6 +110,7 @@ def test_parts_that_are_nowhere_are_named(bundle: Path) -> None:
         "CLAP: there is no ./laion.pt",
         "CLAP tokenizer: there is no",
         "centring: there is no",
+        "sounds: there is no",
         "LLM: the package",
     ):
         assert part in found
@@ -154,6 +157,14 @@ def test_a_centring_of_another_length_is_told(bundle: Path) -> None:
         bundle, clap={"backend": "huggingface", "source": "clap", "revision": "x", "centring": "means.safetensors"}
     )
     assert "audio_mean is [8], the CLAP gives 16" in said(look_at(bundle))
+
+
+def test_sounds_of_another_clap_are_told(bundle: Path) -> None:
+    Sounds(("dog bark",), np.zeros((1, 8), np.float32)).save(bundle / "sounds.safetensors")
+    edit_config(
+        bundle, clap={"backend": "huggingface", "source": "clap", "revision": "x", "sounds": "sounds.safetensors"}
+    )
+    assert "vectors is [1, 8], for 1 names the CLAP gives 16 numbers each" in said(look_at(bundle))
 
 
 @pytest.mark.parametrize("write", [write_laion, write_wavcaps])

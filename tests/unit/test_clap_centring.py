@@ -12,8 +12,11 @@ from models.bundle import BundleError, load_clap
 from models.clap.base import FloatArray
 from models.clap.centring import CentredClap, Centring
 from models.clap.means import TooFew, measure
+from models.clap.whole_windows import WholeWindows
 from models.packages import MissingWeights
 from tests.clap_backends import CAPTIONS, sounds, write_wavcaps
+from tests.fakes import SteppingClap
+from tests.recordings import tone
 
 CPU = torch.device("cpu")
 
@@ -49,7 +52,7 @@ def test_the_means_are_part_of_the_fingerprint(tmp_path: Path) -> None:
     assert all(one.startswith("wavcaps-") for one in prints)
 
 
-class _Shifted:
+class _Shifted(WholeWindows):
     """A CLAP that hears on one side of the origin and reads on the other; a window's or text's length seeds it."""
 
     sample_rate, window_seconds, embedding_dim, temperature, fingerprint = 8_000, 1.0, 16, 0.1, "shifted-0"
@@ -92,6 +95,28 @@ def test_measured_means_bring_both_sides_around_the_origin() -> None:
     left = np.linalg.norm(heard.mean(axis=0) - centred.embed_text(texts).mean(axis=0))
     assert measured.gap > 1.0
     assert left < 0.2
+
+
+def test_several_windows_heard_whole_are_centred_one_by_one() -> None:
+    centred = CentredClap(_Shifted(), _means())
+    windows = _windows(1, 2, 3)
+    mean = centred.embed_audio(windows).mean(axis=0)
+    [vector] = centred.embed_frames([np.concatenate(centred.hear(windows))])
+    np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-6)
+
+
+def test_finer_frames_are_embedded_and_then_centred_and_keep_their_scores() -> None:
+    clap, draw = SteppingClap(), np.random.default_rng(1)
+    means = Centring(*(draw.normal(scale=0.1, size=64).astype(np.float32) for _ in range(2)))
+    centred, windows = CentredClap(clap, means), [tone(1.0, hertz=400), tone(0.5, hertz=1000)]
+    frames = centred.hear(windows)
+    assert [len(one) for one in frames] == [4, 2]
+    np.testing.assert_allclose(centred.embed_frames(frames), centred.embed_audio(windows), atol=1e-6)
+    moved = clap.embed_frames([np.concatenate(frames)])[0] - means.audio
+    [vector] = centred.embed_frames([np.concatenate(frames)])
+    np.testing.assert_allclose(vector, moved / np.linalg.norm(moved), atol=1e-6)
+    assert centred.sound_names == clap.sound_names
+    np.testing.assert_array_equal(centred.score_sounds(frames[0]), clap.score_sounds(frames[0]))
 
 
 def test_a_mean_of_one_is_refused() -> None:

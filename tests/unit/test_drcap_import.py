@@ -147,6 +147,16 @@ def test_the_projection_is_the_authors_and_the_fixed_one_is_of_unit_length(tmp_p
     assert (loaded.generation.num_beams, loaded.generation.max_new_tokens) == (4, 200)
 
 
+def test_the_bundle_knows_sounds_as_its_clap_reads_them(tmp_path: Path) -> None:
+    import_drcap(_release(tmp_path), tmp_path / "out")
+    loaded = load_bundle(str(tmp_path / "out"), "cpu")
+    assert len(set(loaded.clap.sound_names)) == len(loaded.clap.sound_names) > 500
+    [frames] = loaded.clap.hear(sounds(32_000)[1:2])
+    said = loaded.clap.embed_text([f"the sound of {name}" for name in loaded.clap.sound_names])
+    shares = torch.softmax(torch.from_numpy(loaded.clap.embed_frames([frames]) @ said.T) / 0.05, dim=1)
+    np.testing.assert_allclose(loaded.clap.score_sounds(frames), shares, atol=1e-5)
+
+
 def test_the_bundle_captions(tmp_path: Path) -> None:
     import_drcap(_release(tmp_path), tmp_path / "out")
     loaded = load_bundle(str(tmp_path / "out"), "cpu")

@@ -25,6 +25,16 @@ class Retrieval(Protocol):
     def neighbours(self) -> int: ...
 
 
+class Segmentation(Protocol):
+    """How a recording is divided into segments: `models.bundle_config.SegmentsSection`."""
+
+    @property
+    def similarity(self) -> float: ...
+
+    @property
+    def window_seconds(self) -> float: ...
+
+
 class Bundle(Protocol):
     """Everything that captions: `models.bundle.LoadedBundle`."""
 
@@ -52,3 +62,6 @@ class Bundle(Protocol):
     def retrieval(self) -> Retrieval: ...
     @property
     def generation(self) -> GenerationOptions: ...
+    @property
+    def segments(self) -> Segmentation:
+        """What serves this CLAP; the settings may say otherwise."""

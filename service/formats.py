@@ -13,6 +13,7 @@ from service.schemas import (
     ResponseFormat,
     SegmentAnswer,
     SimilarCaption,
+    SoundAnswer,
     VerboseCaptionAnswer,
 )
 
@@ -38,6 +39,7 @@ def render(caption: Caption, duration: float, bundle: Bundle, wanted: ResponseFo
         answer = VerboseCaptionAnswer(
             **answer.model_dump(),
             segments=[SegmentAnswer.of(one) for one in caption.segments],
+            sounds=[SoundAnswer.of(one) for one in caption.sounds],
             timings={stage: round(seconds, 6) for stage, seconds in caption.seconds.items()},
             tokens=caption.tokens,
             projection=ProjectionAnswer(

@@ -13,6 +13,7 @@ from service.bundle import Bundle
 from service.captioning.captioner import CaptionOptions
 from service.captioning.progress import Progress, Stage
 from service.captioning.segments import Segment
+from service.captioning.sounds import Sound
 
 EXAMPLE_CAPTION = "A dog barks while rain falls."
 EXAMPLE_VERSION = "20260714T091502-5b1f"
@@ -117,6 +118,27 @@ class SegmentAnswer(BaseModel):
         return cls(start=round(segment.start, 3), end=round(segment.end, 3), caption=segment.caption)
 
 
+class SpanAnswer(BaseModel):
+    """A stretch of the recording."""
+
+    start: float = Field(description="in seconds", examples=[0.0])
+    end: float = Field(description="in seconds", examples=[1.4])
+
+
+class SoundAnswer(BaseModel):
+    """A kind of sound that was heard, whatever the domain."""
+
+    sound: str = Field(examples=["dog bark"])
+    score: float = Field(description="the largest over the recording, 0 to 1", examples=[0.83])
+    spans: list[SpanAnswer] = Field(description="when it sounds, in order")
+
+    @classmethod
+    def of(cls, sound: Sound) -> Self:
+        """A sound to the millisecond."""
+        spans = [SpanAnswer(start=round(one.start, 3), end=round(one.end, 3)) for one in sound.spans]
+        return cls(sound=sound.name, score=round(sound.score, 4), spans=spans)
+
+
 class ProjectionAnswer(BaseModel):
     """How the audio vector was pulled onto the text side."""
 
@@ -128,6 +150,9 @@ class VerboseCaptionAnswer(CaptionAnswer):
     """A caption with segments and with the account of how it was made."""
 
     segments: list[SegmentAnswer]
+    sounds: list[SoundAnswer] = Field(
+        description="what was heard apart from the domain, the surest first; none where the bundle knows no kinds"
+    )
     timings: dict[str, float] = Field(
         description="seconds by stage", examples=[{"decode_audio": 0.004, "embed_audio": 0.09, "total": 0.6}]
     )

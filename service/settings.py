@@ -200,11 +200,18 @@ class BatchingSettings(_Concern):
 class SegmentsSettings(_Concern):
     """How a recording is divided where its answer has times."""
 
-    window_seconds: float = Field(
-        4.5, ge=1.0, description="of a recording that are compared with the next; at most what the CLAP hears at once"
+    window_seconds: float | None = Field(
+        None,
+        ge=1.0,
+        description="of a recording that are compared with the next, at most what the CLAP hears at once;"
+        " by default what the bundle says",
     )
-    similarity: float = Field(
-        0.65, ge=-1, le=1, description="cosine from which what follows each other is one segment with one caption"
+    similarity: float | None = Field(
+        None,
+        ge=-1,
+        le=1,
+        description="cosine from which what follows each other is one segment with one caption;"
+        " by default what the bundle says",
     )
 
 

@@ -27,7 +27,7 @@ class Clap(Protocol):
 
     @property
     def frame_seconds(self) -> float:
-        """Longest stretch in seconds that a frame of `hear` stands for; `window_seconds` where windows are heard whole."""
+        """Longest stretch in seconds that a frame of `hear` stands for; `window_seconds` for one frame a window."""
 
     @property
     def embedding_dim(self) -> int:

@@ -15,15 +15,19 @@ _SILENT_PEAK = 10 ** (SILENCE_DBFS / 20)
 
 @dataclass(frozen=True)
 class Window:
-    """A piece of a recording, and the time it speaks for.
+    """A piece of a recording, where it lies, and the time it speaks for.
 
     Attributes:
         samples: mono float32 [samples]; a view of the recording's, not a copy.
+        heard_from: where they begin, in seconds.
+        heard_to: where they end.
         start: in seconds; windows that overlap meet halfway between their middles.
         end: in seconds: the start of the next window, or of the last one the recording's duration.
     """
 
     samples: FloatArray
+    heard_from: float
+    heard_to: float
     start: float
     end: float
 
@@ -63,7 +67,10 @@ def cut(samples: FloatArray, duration: float, longest: int, hearings: int = 1) -
         for step in range(hearings)
     ]
     bounds.append((edges[-2], edges[-1]))
-    middles = [(start + end) / 2 for start, end in bounds]
-    meetings = [(one + other) / 2 / len(samples) * duration for one, other in pairwise(middles)]
+    heard = [(start / len(samples) * duration, end / len(samples) * duration) for start, end in bounds]
+    meetings = [(sum(one) + sum(other)) / 4 for one, other in pairwise(heard)]
     times = pairwise([0.0, *meetings, duration])
-    return [Window(samples[start:end], *spoken) for (start, end), spoken in zip(bounds, times, strict=True)]
+    return [
+        Window(samples[start:end], *lies, *spoken)
+        for (start, end), lies, spoken in zip(bounds, heard, times, strict=True)
+    ]

@@ -19,6 +19,7 @@ from service.captioning.hearing import Heard, Part, hear, plan
 from service.captioning.models import WorkingModels
 from service.captioning.progress import Report, Tally, unreported
 from service.captioning.segments import Segment, Timeline
+from service.captioning.sounds import Sound
 from service.captioning.stopwatch import Stopwatch
 from service.captioning.writing import Writer, Written
 from service.settings import BatchingSettings, SegmentsSettings
@@ -36,7 +37,7 @@ class CaptionOptions:
     Attributes:
         similar_captions: how many similar captions enter the prompt and the answer; 0 for none.
         generation: how the text is written.
-        by_window: also caption each part that sounds different, found window by window.
+        by_window: also caption each part that sounds different, and tell which kinds of sound are heard when.
     """
 
     similar_captions: int
@@ -52,6 +53,7 @@ class Caption:
     version: DomainVersion
     similar: tuple[Neighbour, ...]
     segments: tuple[Segment, ...]
+    sounds: tuple[Sound, ...]
     tokens: int
     seconds: dict[str, float]
 
@@ -71,7 +73,9 @@ class Captioner:
         self.models = models
         self._store = store
         self._writer = Writer(bundle, store, models)
-        self._segments = segments or SegmentsSettings()
+        wished, usual = segments or SegmentsSettings(), bundle.segments
+        self._moment_seconds = usual.window_seconds if wished.window_seconds is None else wished.window_seconds
+        self._similarity = usual.similarity if wished.similarity is None else wished.similarity
         self._captions_at_once = (batching or BatchingSettings()).prompts * len(bundle.decoders)
 
     async def resolve(self, domain: str) -> DomainVersion:
@@ -113,11 +117,11 @@ class Captioner:
             DatastoreError: the domain does not answer.
             Expired, QueueFull, BatcherClosed, WorkerDied: see `service.batching.batcher.Batcher.run`.
         """
-        moment_seconds = self._segments.window_seconds if options.by_window else math.inf
-        planned = await asyncio.to_thread(plan, recording, self.bundle.clap.window_seconds, moment_seconds)
+        moment_seconds = self._moment_seconds if options.by_window else math.inf
+        planned = await asyncio.to_thread(plan, recording, self.bundle.clap, moment_seconds)
         tally = Tally(report, len(planned.windows), 1 + len(planned.moments))
         with watch.stage("embed_audio"):
-            heard = await hear(planned, self.models, self._segments.similarity, deadline, tally.heard)
+            heard = await hear(planned, self.bundle.clap, self.models, self._similarity, deadline, tally.heard)
         asked = _asked(heard, options.by_window)
         tally.expect(len(asked))
         timeline, tokens, first = Timeline(), 0, Written("", 0, ())
@@ -144,6 +148,7 @@ class Captioner:
             version=version,
             similar=first.similar,
             segments=timeline.segments,
+            sounds=heard.sounds,
             tokens=tokens,
             seconds=watch.seconds,
         )

@@ -1,26 +1,28 @@
-"""Hearing: a recording -> the vector of the whole, and of each of its parts that sound different."""
+"""Hearing: a recording -> the vector of the whole, and of each of its parts that sound different; and what sounds."""
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.directions import mean_direction
+from models.clap.base import Clap
 from service.audio.decoding import Recording
 from service.audio.windows import Window
+from service.captioning.frames import Frames
 from service.captioning.models import WorkingModels
 from service.captioning.segments import alike
+from service.captioning.sounds import Sound, find_sounds
 
 FloatArray = NDArray[np.float32]
 
 # So many windows are heard between two reports.
 _WINDOWS_AT_ONCE = 16
-# Windows of moments overlap by half. Of recordings put one behind the other, some thirty in ten minutes, the embedded
-# bundle then finds the borders with an F of 0.94 (purity 0.95, coverage 0.93), without overlap with one of 0.90: with
-# windows of 4.5 s (two blocks of its audio tower) and a cosine of 0.65. Cosines of 0.6 to 0.75 or 5 s lose 0.01.
+# Moments that share frames overlap by half, which costs nothing: of recordings put one behind the other the audio tower
+# of aisfx then finds the borders with an F of 0.94, without overlap with one of 0.90.
 _HEARINGS = 2
 
 
@@ -38,12 +40,14 @@ class Heard:
     """A recording as the CLAP hears it.
 
     Attributes:
-        clip: unit vector of the whole [d]: the renormalised mean of its windows.
+        clip: unit vector of the whole [d].
         parts: in order, without gap; at least one.
+        sounds: what stands out, apart from any domain; none unless parts were wanted.
     """
 
     clip: FloatArray
     parts: tuple[Part, ...]
+    sounds: tuple[Sound, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,48 +55,56 @@ class Plan:
     """The windows to be heard, all but silent ones.
 
     Attributes:
-        windows: each once.
-        clip: numbers of those that the whole is made of.
-        moments: numbers of those that parts are made of, in order; they overlap.
+        windows: each is heard once. Those of the whole come first, in the CLAP's own windows.
+        whole: how many these are.
+        moments: stretches that are compared with their neighbours, in order; none when no parts are wanted.
         duration: of the recording in seconds.
+        silent: whether there was nothing but silence to be heard.
     """
 
     windows: list[Window]
-    clip: list[int]
-    moments: list[int]
+    whole: int
+    moments: list[Window]
     duration: float
+    silent: bool = False
+
+    @property
+    def in_time(self) -> slice:
+        """Of the windows, those that tell what is heard when: the shortest ones."""
+        return slice(self.whole if len(self.windows) > self.whole else 0, None)
 
 
-def plan(recording: Recording, window_seconds: float, moment_seconds: float = math.inf) -> Plan:
-    """Cut a recording into what is to be heard.
+def plan(recording: Recording, clap: Clap, moment_seconds: float = math.inf) -> Plan:
+    """Cut a recording into what is to be heard: the windows of the whole, whatever else is wanted.
+
+    A CLAP whose frames are shorter than moments hears nothing twice. One that hears windows as a whole hears shorter
+    moments by themselves, one beside the other.
 
     Args:
         recording: what is heard.
-        window_seconds: the longest window of the CLAP.
-        moment_seconds: longest window that parts are made of; longer ones are as long as the CLAP's. Infinite when no
-            parts are wanted.
+        clap: hears it.
+        moment_seconds: longest stretch that parts are made of, at most the CLAP's window. Infinite when no parts are
+            wanted.
     """
-    whole = recording.cut(window_seconds)
-    moments = [] if math.isinf(moment_seconds) else recording.cut(min(moment_seconds, window_seconds), _HEARINGS)
-    if len(moments) <= 1:
-        windows, clip, parted = whole, set(range(len(whole))), set[int]()
-    elif moment_seconds >= window_seconds:
-        windows, clip, parted = moments, set(range(0, len(moments), _HEARINGS)), set(range(len(moments)))
-    else:
-        windows = whole + moments
-        clip, parted = set(range(len(whole))), set(range(len(whole), len(windows)))
-    # What is heard in silence would be nobody's sound.
-    kept = [number for number, one in enumerate(windows) if not one.silent] or list(range(len(windows)))
-    return Plan(
-        [windows[number] for number in kept],
-        [row for row, number in enumerate(kept) if number in clip],
-        [row for row, number in enumerate(kept) if number in parted],
-        recording.duration,
-    )
+    audible = _audible(recording.cut(clap.window_seconds))
+    whole, silent = audible, audible[0].silent
+    if math.isinf(moment_seconds):
+        return Plan(whole, len(whole), [], recording.duration, silent)
+    longest = min(moment_seconds, clap.window_seconds)
+    in_frames = clap.frame_seconds < longest
+    moments = _audible(recording.cut(longest, _HEARINGS if in_frames else 1))
+    by_themselves = not in_frames and longest < clap.window_seconds and len(moments) > 1
+    windows = [*whole, *moments] if by_themselves else whole
+    return Plan(windows, len(whole), moments, recording.duration, silent)
+
+
+def _audible(windows: list[Window]) -> list[Window]:
+    """Those that are not silent, or all where there are no others: what is heard in silence would be nobody's sound."""
+    return [one for one in windows if not one.silent] or windows
 
 
 async def hear(
-    planned: Plan, models: WorkingModels, similarity: float, deadline: float, tell: Callable[[int], None]
+    planned: Plan, clap: Clap, models: WorkingModels, similarity: float, deadline: float, tell: Callable[[int], None]
 ) -> Heard:
     """Hear what is planned, and join neighbouring moments whose cosine is at least `similarity`.
 
@@ -100,22 +112,42 @@ async def hear(
 
     Args:
         planned: the windows.
-        models: that hear.
+        clap: that it is planned for.
+        models: hear with that CLAP.
         similarity: see `service.captioning.segments.alike`.
         deadline: see `service.batching.batcher.Batcher.run`, as for what is raised.
         tell: is told how many more windows are heard.
     """
-    pieces = []
+    frames: list[FloatArray] = []
     for start in range(0, len(planned.windows), _WINDOWS_AT_ONCE):
         piece = planned.windows[start : start + _WINDOWS_AT_ONCE]
-        pieces.append(await models.embed_audio([one.samples for one in piece], deadline))
+        frames += await models.hear([one.samples for one in piece], deadline)
         tell(len(piece))
-    vectors = np.concatenate(pieces)
-    clip = mean_direction(vectors[planned.clip])
+    return await asyncio.to_thread(_made_of, frames, planned, clap, similarity)
+
+
+def _made_of(heard: Sequence[FloatArray], planned: Plan, clap: Clap, similarity: float) -> Heard:
+    """The recording of which these are the frames, window by window."""
+    [clip] = clap.embed_frames([np.concatenate(heard[: planned.whole])])
     if not planned.moments:
         return Heard(clip, (Part(0.0, planned.duration, clip),))
-    moments = vectors[planned.moments]
-    groups = await asyncio.to_thread(alike, moments, similarity)
-    starts = [0.0, *(planned.windows[planned.moments[one.start]].start for one in groups[1:])]
-    parts = zip(starts, [*starts[1:], planned.duration], groups, strict=True)
-    return Heard(clip, tuple(Part(start, end, mean_direction(moments[one])) for start, end, one in parts))
+    frames = Frames.of(planned.windows[planned.in_time], heard[planned.in_time])
+    sounds: tuple[Sound, ...] = ()
+    if clap.sound_names and not planned.silent:
+        sounds = find_sounds(frames, clap.score_sounds(frames.features), clap.sound_names)
+    return Heard(clip, _parts(frames, planned, clap, similarity), sounds)
+
+
+def _parts(frames: Frames, planned: Plan, clap: Clap, similarity: float) -> tuple[Part, ...]:
+    moments = planned.moments
+    vectors = clap.embed_frames([frames.features[frames.within(one.heard_from, one.heard_to)] for one in moments])
+    groups = alike(vectors, similarity)
+    # Moments overlap in what they hear and not in the time they speak for, so a frame is of one part.
+    spoken = [
+        np.concatenate([frames.features[frames.within(one.start, one.end)] for one in moments[g]]) for g in groups
+    ]
+    edges = [0.0, *(moments[one.start].start for one in groups[1:]), planned.duration]
+    return tuple(
+        Part(start, end, vector)
+        for (start, end), vector in zip(pairwise(edges), clap.embed_frames(spoken), strict=True)
+    )

@@ -95,10 +95,9 @@ class WorkingModels:
         if not all(await asyncio.gather(*(one.ended(seconds) for one in batchers))):
             logger.warning("a call of a model has not ended in %g s and is left to itself", seconds)
 
-    async def embed_audio(self, windows: Sequence[FloatArray], deadline: float = math.inf) -> FloatArray:
-        """Windows -> unit vectors [w, d]. `deadline`: see `Batcher.run`, as for what it raises."""
-        vectors = await _in_pieces(self._clap, windows, _WINDOWS_AT_ONCE, deadline)
-        return np.stack(vectors)
+    async def hear(self, windows: Sequence[FloatArray], deadline: float = math.inf) -> list[FloatArray]:
+        """Windows -> the frames of each [frames, features]. `deadline`: see `Batcher.run`, as for what it raises."""
+        return await _in_pieces(self._clap, windows, _WINDOWS_AT_ONCE, deadline)
 
     async def embed_text(
         self, texts: Sequence[str], deadline: float = math.inf, priority: Priority = Priority.INTERACTIVE
@@ -137,7 +136,7 @@ def _clap_work(clap: Clap, hearers: int) -> Work[FloatArray | str, FloatArray]:
         texts = [one for one in batch if isinstance(one, str)]
         if texts:
             return list(clap.embed_text(texts))
-        return list(clap.embed_audio([one for one in batch if not isinstance(one, str)]))
+        return clap.hear([one for one in batch if not isinstance(one, str)])
 
     def seconds(item: FloatArray | str) -> float:
         return _TEXT_SECONDS if isinstance(item, str) else len(item) / clap.sample_rate

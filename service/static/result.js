@@ -8,6 +8,8 @@ export function showResult(answer, { onPlay }) {
   const segments = answer.segments ?? [];
   byId("sentence").textContent = answer.caption;
   byId("credit").textContent = credit(answer);
+  byId("sounds").hidden = !answer.sounds?.length;
+  byId("sound-list").replaceChildren(...(answer.sounds ?? []).map(heard));
   byId("moments").hidden = segments.length === 0;
   byId("segment-list").replaceChildren(...segments.map((one) => moment(one, onPlay)));
   byId("similar-list").replaceChildren(...similar(answer.similar_captions ?? []));
@@ -71,6 +73,15 @@ function credit({ domain, duration, model, timings, tokens }) {
   if (timings?.total) facts.push(`captioned in ${brief(timings.total)}`);
   if (tokens) facts.push(count(tokens, "token"));
   return [...facts, `by ${model}`].join(" · ");
+}
+
+// When it sounds: for who points at it, and for who is read to.
+function heard({ sound, score, spans }) {
+  const title = spans.map(({ start, end }) => `${start.toFixed(1)} – ${end.toFixed(1)} s`).join(", ");
+  const made = bar(sound, score.toFixed(2), score);
+  made.title = title;
+  made.append(element("span", { className: "sr-only", textContent: title }));
+  return made;
 }
 
 function moment({ start, end, caption }, onPlay) {

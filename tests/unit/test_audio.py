@@ -296,6 +296,8 @@ def test_windows_that_overlap_hear_every_moment_and_their_times_meet(samples: in
         assert one.start < one.end
         assert one.samples[0] <= one.start * 10_000 + 1
         assert one.end * 10_000 <= one.samples[-1] + 2
+        assert one.heard_from * 10_000 == pytest.approx(one.samples[0])
+        assert one.heard_to * 10_000 == pytest.approx(one.samples[-1] + 1)
 
 
 @pytest.mark.parametrize("rate", [8_000, RATE])

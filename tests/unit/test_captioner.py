@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from datastores.base import DomainStore, DomainVersion, FingerprintMismatch, Statistics
+from models.bundle_config import SegmentsSection
 from models.clap.base import FloatArray
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.projection import Moments
@@ -18,7 +19,7 @@ from service.captioning.progress import Progress, Stage
 from service.captioning.segments import Segment
 from service.captioning.stopwatch import Stopwatch
 from service.settings import BatchingSettings, SegmentsSettings
-from tests.fakes import FakeBundle, FakeClap, FakeDecoder, FakeProjection, FakeRetrieval
+from tests.fakes import FakeBundle, FakeClap, FakeDecoder, FakeProjection, FakeRetrieval, SteppingClap
 from tests.memory_store import MemoryStore
 from tests.recordings import tone
 
@@ -208,11 +209,62 @@ async def test_windows_that_serve_the_clip_and_its_parts_are_heard_once(store: M
             self.heard += len(windows)
             return super().embed_audio(windows)
 
-    for moment, windows in ((2.0, 9), (1.0, 5 + 19)):
+    for moment, windows in ((2.0, 5), (1.0, 5 + 10)):
         clap = CountingClap()
         async with captioning(FakeBundle(clap=clap), store, SegmentsSettings(window_seconds=moment)) as captioner:
             await caption(captioner, recording(tone(10.0)), by_window=True)
         assert clap.heard == windows
+
+
+@pytest.mark.parametrize("seconds", [1.0, 7.3, 30.0])
+async def test_a_clap_that_hears_in_steps_hears_no_second_twice(store: MemoryStore, seconds: float) -> None:
+    clap, heard = SteppingClap(), recording(tone(seconds))
+    async with captioning(FakeBundle(clap=clap), store, SegmentsSettings(window_seconds=1.0)) as captioner:
+        await caption(captioner, heard, by_window=True)
+    assert clap.samples == len(heard.samples)
+
+
+async def test_parts_of_what_is_heard_in_steps_lie_where_the_sound_changes(store: MemoryStore) -> None:
+    heard = recording(tone(5.0, hertz=400), tone(6.0, hertz=1000), tone(7.0, hertz=2000))
+    without, decoder, segments = ReadingDecoder(), ReadingDecoder(), SegmentsSettings(window_seconds=2.0)
+    async with captioning(FakeBundle(clap=SteppingClap(), decoder=decoder), store, segments) as captioner:
+        made = await caption(captioner, heard, by_window=True)
+    async with captioning(FakeBundle(clap=SteppingClap(), decoder=without), store, segments) as captioner:
+        await caption(captioner, heard)
+    assert [one.caption for one in made.segments] == ["Heard: tone 4", "Heard: tone 10", "Heard: tone 20"]
+    assert_tiling(made.segments, 18.0)
+    assert [one.end for one in made.segments[:2]] == [pytest.approx(5.0, abs=0.6), pytest.approx(11.0, abs=0.6)]
+    np.testing.assert_array_equal(decoder.prompts[0].vector, without.prompts[0].vector)
+    # Of a part in the middle that has no moment in common with the others, the vector is that of its own frames.
+    np.testing.assert_allclose(decoder.prompts[2].vector @ CLAP.embed_text(["tone 10"])[0], 1.0, atol=0.05)
+
+
+async def test_sounds_are_told_with_when_they_are_heard_and_silence_has_none(store: MemoryStore) -> None:
+    silence = np.zeros(8 * 16_000, np.float32)
+    heard = recording(tone(4.0, hertz=400), silence, tone(2.0, hertz=1000), tone(2.0, hertz=400))
+    for clap in (FakeClap(), SteppingClap()):
+        made = await caption_once(FakeBundle(clap=clap), store, heard, by_window=True)
+        when = {one.name: [(span.start, span.end) for span in one.spans] for one in made.sounds}
+        # The names share a word, so each scores in the other's time too.
+        assert {name: spans[-1] for name, spans in when.items()} == {"tone 4": (12.0, 16.0), "tone 10": (12.0, 16.0)}
+        assert when["tone 4"][0] == (0.0, 4.0)
+        assert [one.score for one in made.sounds] == [pytest.approx(1.0), pytest.approx(1.0)]
+        assert (await caption_once(FakeBundle(clap=clap), store, heard)).sounds == ()
+    made = await caption_once(FakeBundle(), store, recording(silence), by_window=True)
+    assert made.sounds == ()
+
+
+@pytest.mark.parametrize(
+    ("wished", "captions"), [(SegmentsSettings(), 1), (SegmentsSettings(similarity=1.0, window_seconds=2.0), 3)]
+)
+async def test_recordings_are_divided_as_the_bundle_says_unless_the_settings_say_otherwise(
+    store: MemoryStore, wished: SegmentsSettings, captions: int
+) -> None:
+    decoder = ReadingDecoder()
+    bundle = FakeBundle(decoder=decoder, segments=SegmentsSection(similarity=-1.0, window_seconds=2.0))
+    async with captioning(bundle, store, wished) as captioner:
+        await caption(captioner, recording(tone(2.0, hertz=400), tone(2.0, hertz=1000)), by_window=True)
+    assert len(decoder.prompts) == captions
 
 
 async def test_progress_never_falls_and_tells_every_segment(store: MemoryStore) -> None:

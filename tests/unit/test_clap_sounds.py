@@ -41,10 +41,9 @@ def test_scores_are_shares_of_the_names_at_the_temperature_of_the_clap() -> None
     clap = FakeClap()
     names = ("tone 4", "tone 10", "rain")
     naming = NamingClap(clap, Sounds(names, clap.embed_text(names)))
-    frames = np.concatenate(naming.hear([tone(1.0, hertz=400), tone(1.0, hertz=1000)]))
-    weights = np.exp(
-        clap.embed_audio([tone(1.0, hertz=400), tone(1.0, hertz=1000)]) @ clap.embed_text(names).T / clap.temperature
-    )
+    windows = [tone(1.0, hertz=400), tone(1.0, hertz=1000)]
+    frames = np.concatenate(naming.hear(windows))
+    weights = np.exp(clap.embed_audio(windows) @ clap.embed_text(names).T / clap.temperature)
     wanted = weights / weights.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(naming.score_sounds(frames), wanted, atol=1e-5)
     assert naming.sound_names == names

@@ -81,7 +81,7 @@ async def test_hearing_gets_its_turn_between_two_tokens_of_a_caption() -> None:
         written = asyncio.create_task(models.write([PROMPT], GenerationOptions()))
         assert await asyncio.to_thread(decoder.begun.wait, _PATIENCE)
         async with asyncio.timeout(_PATIENCE):
-            await models.embed_audio([WINDOW])
+            await models.hear([WINDOW])
         assert not written.done()
         decoder.stop.set()
         async with asyncio.timeout(_PATIENCE):
@@ -99,8 +99,8 @@ async def test_no_more_compute_than_have_turns_and_all_of_these_hear_where_nothi
     await models.start()
     try:
         async with asyncio.timeout(_PATIENCE):
-            vectors = await models.embed_audio([WINDOW] * 8)
-        assert len(vectors) == 8
+            frames = await models.hear([WINDOW] * 8)
+        assert [one.shape for one in frames] == [(1, 64)] * 8
         assert computing.most == 2
     finally:
         await models.close()
@@ -112,7 +112,7 @@ async def test_a_clap_with_a_device_of_its_own_hears_in_one_thread() -> None:
     await models.start()
     try:
         async with asyncio.timeout(_PATIENCE):
-            await asyncio.gather(*(models.embed_audio([WINDOW]) for _ in range(6)))
+            await asyncio.gather(*(models.hear([WINDOW]) for _ in range(6)))
         assert computing.most == 1
     finally:
         await models.close()
@@ -134,7 +134,7 @@ async def test_what_comes_while_a_turn_is_waited_for_is_written_together() -> No
     models = WorkingModels(FakeBundle(clap=clap, decoder=decoder, turns=1), BatchingSettings(), calls=4)
     await models.start()
     try:
-        heard = asyncio.create_task(models.embed_audio([WINDOW]))
+        heard = asyncio.create_task(models.hear([WINDOW]))
         await asyncio.sleep(0.02)
         written = []
         for _ in range(3):
@@ -173,7 +173,7 @@ async def test_a_lone_prompt_waits_for_what_is_being_heard_unless_another_replic
     await models.start()
 
     async def caption() -> None:
-        await models.embed_audio([WINDOW])
+        await models.hear([WINDOW])
         await models.write([PROMPT], GenerationOptions())
 
     def write() -> "asyncio.Task[list[Generated]]":
@@ -206,7 +206,7 @@ async def test_a_lone_prompt_waits_no_longer_than_half_a_second_for_what_is_bein
     models = WorkingModels(FakeBundle(clap=clap, decoder=decoder, turns=2), BatchingSettings(), calls=4)
     await models.start()
     try:
-        heard = asyncio.create_task(models.embed_audio([WINDOW]))
+        heard = asyncio.create_task(models.hear([WINDOW]))
         await asyncio.sleep(0.05)
         async with asyncio.timeout(_PATIENCE):
             await models.write([PROMPT], GenerationOptions())
@@ -217,11 +217,11 @@ async def test_a_lone_prompt_waits_no_longer_than_half_a_second_for_what_is_bein
         await models.close()
 
 
-async def hearing(clap: GatedClap) -> tuple[WorkingModels, asyncio.Task[FloatArray]]:
+async def hearing(clap: GatedClap) -> tuple[WorkingModels, asyncio.Task[list[FloatArray]]]:
     """Models at work, the CLAP in the middle of a call."""
     models = WorkingModels(FakeBundle(clap=clap), BatchingSettings(), calls=4)
     await models.start()
-    heard = asyncio.create_task(models.embed_audio([WINDOW]))
+    heard = asyncio.create_task(models.hear([WINDOW]))
     assert await asyncio.to_thread(clap.entered.wait, _PATIENCE)
     return models, heard
 

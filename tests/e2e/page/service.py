@@ -46,6 +46,8 @@ _SECONDS_A_BATCH = 0.05
 class HearingClap(FakeClap):
     """Hears rain in what hisses and a bell in what rings, and embeds a long corpus slowly."""
 
+    sound_names = ("rain", "bell")
+
     def embed_text(self, texts: Sequence[str]) -> FloatArray:
         if len(texts) > 32:
             time.sleep(_SECONDS_A_BATCH)

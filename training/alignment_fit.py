@@ -1,41 +1,53 @@
-"""Fits the alignment head: which examples it sees, in which words, and the closed-form solution.
+"""Fits the alignment head: vectors of classes and categories, the examples of the kernel, and its closed-form solution.
 
-Kernel ridge regression (Saunders, Gammerman and Vovk 1998) of what the prior lacks to reach the caption:
-coefficients = (K + ridge diag(1 / w))^-1 (target_weight T - prior), w the example weights with mean 1.
+Kernel ridge regression (Saunders, Gammerman and Vovk 1998) of what the rest of the head lacks to reach the caption:
+coefficients = (K + ridge diag(1 / w))^-1 (target_weight T - written), w the example weights with mean 1.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.clap.aisfx import AisfxTower
-from models.clap.alignment import CATEGORIES, TEXT_DIM, AlignmentHead, summarise
-from training.alignment_data import Label
+from models.clap import yamnet
+from models.clap.aisfx import FEATURES, HIDDEN
+from models.clap.alignment import REDUCED, TEXT_DIM, AlignmentHead, audible, inputs_of
+from models.clap.categories import CATEGORIES
+from training.alignment_data import Label, SoundClass
 from training.alignment_features import Heard, balanced
 
 EmbedText = Callable[[list[str]], Tensor]
 _SCALE_FLOOR = 0.05
+# Classes of where or how a recording was made. They say nothing that captions say, so they have no part in a vector.
+UNSAID = (
+    *("Silence", "Inside, small room", "Inside, large room or hall", "Inside, public space"),
+    *("Outside, urban or manmade", "Outside, rural or natural", "Reverberation", "Echo", "Noise"),
+    *("Environmental noise", "Static", "Cacophony", "Sound effect", "Television", "Radio", "Field recording"),
+)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How strongly and how far around a training clip it is believed; chosen as told in docs/alignment.md."""
+    """How strongly and how far around a training clip it is believed; chosen as told in docs/alignment.md.
 
-    bandwidth: float = 0.37
-    ridge: float = 0.03
-    target_weight: float = 2.0
-    subsets: int = 1
+    Attributes:
+        rareness: exponent of the share by which a class that is often heard counts less.
+    """
+
+    bandwidth: float = 0.3
+    ridge: float = 0.3
+    target_weight: float = 1.0
+    rareness: float = 0.3
 
 
 @dataclass(frozen=True)
 class Examples:
-    """n windows: posteriors [n, categories], inputs [n, INPUTS], targets [n, TEXT_DIM], weights [n], labels of each."""
+    """n windows: what the head writes without the kernel [n, TEXT_DIM], inputs [n, INPUTS], targets [n, TEXT_DIM],
+    weights [n], and labels and sets of each."""
 
-    posteriors: Tensor
+    written: Tensor
     inputs: Tensor
     targets: Tensor
     weights: Tensor
@@ -52,7 +64,7 @@ class Examples:
         ]
         keep = torch.tensor(rows)
         return Examples(
-            self.posteriors[keep],
+            self.written[keep],
             self.inputs[keep],
             self.targets[keep],
             self.weights[keep],
@@ -63,65 +75,92 @@ class Examples:
 
 def category_vectors(sentences: dict[str, tuple[str, ...]], embed: EmbedText) -> Tensor:
     """Per category the mean of its sentence vectors, less what all categories share: unit [categories, TEXT_DIM]."""
-    means = torch.stack([functional.normalize(embed(list(sentences[name])).mean(dim=0), dim=0) for name in CATEGORIES])
+    means = torch.stack([mean_vector(list(sentences[name]), embed) for name in CATEGORIES])
     return functional.normalize(means - means.mean(dim=0), dim=1)
 
 
-@torch.inference_mode()
-def build_examples(
-    clips: list[Heard],
-    mixed: list[Heard],
-    labels: dict[str, Label],
-    tower: AisfxTower,
-    embed: EmbedText,
-    *,
-    subsets: int,
-    seed: int,
-) -> Examples:
-    """Each clip whole and as `subsets` random choices of its blocks, and each made example.
+def class_vectors(classes: Sequence[SoundClass], embed: EmbedText) -> Tensor:
+    """Per class the mean of its sentence vectors and that of its name, which counts as much: [classes, TEXT_DIM]."""
+    names = embed([f"the sound of {one.name}" for one in classes])
+    said = torch.stack([embed(list(one.sentences)).mean(dim=0) for one in classes])
+    return functional.normalize(said + names, dim=1)
+
+
+@torch.no_grad()
+def fit_priors(head: AlignmentHead, clips: Sequence[Heard], classes: Sequence[SoundClass], recipe: Recipe) -> None:
+    """How much each class counts, and the means of both priors, from recordings; their labels play no part."""
+    kept = [audible(item.posteriors) for item in clips]
+    share = torch.stack([one.square().mean(dim=0).sqrt() for one in kept]).mean(dim=0)
+    head.class_weights.copy_(share.clamp(min=1e-5) ** -recipe.rareness)
+    head.class_weights[[index for index, one in enumerate(classes) if one.name in UNSAID]] = 0.0
+    head.class_mean.copy_(torch.stack([head.heard(one) for one in kept]).mean(dim=0))
+    head.category_mean.copy_(torch.stack([head.effects(item.categories) for item in clips]).mean(dim=0))
+
+
+@torch.no_grad()
+def build_examples(head: AlignmentHead, heard: Sequence[Heard], labels: dict[str, Label], embed: EmbedText) -> Examples:
+    """What the head, whose kernel is still empty, makes of each waveform, and what it should make of it.
 
     The target is the mean direction of the captions of all that is heard: two sounds count alike.
     """
-    rng = np.random.default_rng(seed)
-    words = {name: _label_vector(label, embed) for name, label in labels.items()}
-    shares = balanced([labels[item.labels[0]].group for item in [*clips, *mixed]])
-    rows: list[tuple[Tensor, Heard, float]] = []
-    for index, item in enumerate([*clips, *mixed]):
-        rows.append((item.features, item, shares[index]))
-        blocks = len(item.features)
-        for _ in range(subsets if index < len(clips) and blocks > 1 else 0):
-            chosen = rng.permutation(blocks)[: int(rng.integers(1, blocks))]
-            rows.append((item.features[torch.from_numpy(chosen)], item, shares[index]))
-    summaries = [summarise(tower, features) for features, _, _ in rows]
-    targets = [sum((words[name] for name in item.labels), torch.zeros(TEXT_DIM)) for _, item, _ in rows]
-    weights = torch.tensor([share for _, _, share in rows], dtype=torch.float32)
+    words = {
+        name: functional.normalize(mean_vector(list(label.captions), embed), dim=0) for name, label in labels.items()
+    }
+    weights = torch.from_numpy(balanced([labels[item.labels[0]].group for item in heard])).float()
+    written, inputs = [], []
+    for item in heard:
+        frames = audible(head.frames(item.posteriors, item.features, item.categories, item.blocks))
+        written.append(head.written(head.prior(frames)))
+        # Beside the posteriors, which say which frames are silent.
+        beside = torch.cat([item.posteriors, inputs_of(item.features, item.blocks)], dim=1)
+        inputs.append(audible(beside)[:, yamnet.CLASSES :].mean(dim=0))
+    targets = [sum((words[name] for name in item.labels), torch.zeros(TEXT_DIM)) for item in heard]
     return Examples(
-        torch.stack([posteriors for posteriors, _ in summaries]),
-        torch.stack([inputs for _, inputs in summaries]),
+        torch.stack(written),
+        torch.stack(inputs),
         functional.normalize(torch.stack(targets), dim=1),
         weights / weights.mean(),
-        [item.labels for _, item, _ in rows],
-        [item.collections for _, item, _ in rows],
+        [item.labels for item in heard],
+        [item.collections for item in heard],
     )
 
 
 @torch.no_grad()
-def fit(examples: Examples, categories: Tensor, text_mean: Tensor, recipe: Recipe) -> AlignmentHead:
-    """Solve for the head; deterministic."""
-    head = AlignmentHead(landmarks=len(examples.inputs))
-    spread = examples.inputs.std(dim=0)
-    head.text_mean.copy_(text_mean)
-    head.categories.copy_(categories)
-    head.input_mean.copy_(examples.inputs.mean(dim=0))
-    head.input_scale.copy_(spread + _SCALE_FLOOR * examples.inputs.std())
-    head.bandwidth.fill_(recipe.bandwidth)
-    head.landmarks.copy_(head.directions(examples.inputs))
-    lacking = recipe.target_weight * examples.targets - head.prior(examples.posteriors)
-    system = head.kernel(head.landmarks, head.landmarks).double()
+def fit_kernel(head: AlignmentHead, examples: Examples, recipe: Recipe) -> AlignmentHead:
+    """Solve for the kernel; deterministic. Returns a head that has it; the one given stays."""
+    fitted = AlignmentHead(landmarks=len(examples.inputs))
+    kernel = ("landmarks", "coefficients")
+    fitted.load_state_dict(
+        {name: value for name, value in head.state_dict().items() if name not in kernel}, strict=False
+    )
+    _fit_reduction(fitted, examples.inputs)
+    fitted.bandwidth.fill_(recipe.bandwidth)
+    reduced = examples.inputs @ fitted.reduction + fitted.reduction_bias
+    fitted.landmarks.copy_(functional.normalize(reduced, dim=1))
+    lacking = recipe.target_weight * examples.targets - examples.written
+    system = fitted.kernel(fitted.landmarks, fitted.landmarks).double()
     system += torch.diag(recipe.ridge / examples.weights.double())
-    head.coefficients.copy_(torch.linalg.solve(system, lacking.double()))
-    return head
+    fitted.coefficients.copy_(torch.linalg.solve(system, lacking.double()))
+    return fitted
 
 
-def _label_vector(label: Label, embed: EmbedText) -> Tensor:
-    return functional.normalize(embed(list(label.captions)).mean(dim=0), dim=0)
+def mean_vector(texts: list[str], embed: EmbedText) -> Tensor:
+    """The mean direction of texts [TEXT_DIM]."""
+    return functional.normalize(embed(texts).mean(dim=0), dim=0)
+
+
+def _fit_reduction(head: AlignmentHead, inputs: Tensor) -> None:
+    """Inputs to unit variance, each kind of them to one weight, then their principal components."""
+    mean, scale, weights = [], [], []
+    for part in torch.split(inputs, [yamnet.FEATURES, FEATURES, HIDDEN], dim=1):
+        mean.append(part.mean(dim=0))
+        scale.append(part.std(dim=0) + _SCALE_FLOOR * part.std())
+        weights.append(torch.full((part.shape[1],), part.shape[1] ** -0.5))
+    centre, slope = torch.cat(mean), torch.cat(weights) / torch.cat(scale)
+    scaled = ((inputs - centre) * slope).double()
+    # Directions, not rows: the kernel compares what is left of unit vectors.
+    scaled = functional.normalize(scaled, dim=1)
+    _, vectors = torch.linalg.eigh(scaled.T @ scaled)
+    reduction = slope[:, None] * vectors[:, -REDUCED:].float()
+    head.reduction.copy_(reduction)
+    head.reduction_bias.copy_(-centre @ reduction)

@@ -1,11 +1,13 @@
-"""The head that brings what the audio tower hears into the space of the text tower.
+"""The head that brings what two audio towers hear into the space of the text tower.
 
-    prior    = normalise(posteriors @ categories)           what the classifier heads say, in words
-    residual = sum_i k(x, landmark_i) coefficient_i         what the training clips like this one add
-    vector   = normalise(prior_weight prior + residual)
+    heard     = classes' sentences, weighted by YAMNet's posteriors, less their mean over recordings
+    effects   = categories' sentences, weighted by the posteriors of aisfx, less theirs
+    prior     = normalise(heard + 0.6 effects)
+    written   = normalise(prior + network(prior))           how captions speak of what is heard, learnt from captions
+    vector    = normalise(written + sum_i k(x, landmark_i) coefficient_i)
 
-with k(x, z) = exp((cos(x, z) - 1) / bandwidth^2). Far from all training clips the kernel vanishes and the prior
-alone speaks: kinds of sound that were never trained on are heard no worse for the training.
+with k(x, z) = exp((cos(x, z) - 1) / bandwidth^2) over the features of both towers. Far from all training clips the
+kernel vanishes: kinds of sound that were never trained on are heard no worse for the training.
 """
 
 import hashlib
@@ -17,142 +19,119 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.clap.aisfx import CATEGORY_HEADS, FEATURES, HIDDEN, AisfxTower, WrongWeights
+from models.clap import yamnet
+from models.clap.aisfx import FEATURES, HIDDEN, WrongWeights
+from models.clap.categories import CATEGORIES
 
 TEXT_DIM = 384
-INPUTS = FEATURES + HIDDEN
-_NEVER = -30.0
-# The heads are too sure of themselves on recordings unlike those of a sound library: their logits are halved.
-_SOFTENING = 2.0
+INPUTS = yamnet.FEATURES + FEATURES + HIDDEN
+REDUCED = 256
+FRAME = yamnet.CLASSES + len(CATEGORIES) + REDUCED
+NETWORK = 512
 
-# The Universal Category System, version 8.2, in its order.
-CATEGORIES: tuple[str, ...] = (
-    *(
-        "AIR",
-        "AIRCRAFT",
-        "ALARMS",
-        "AMBIENCE",
-        "ANIMALS",
-        "ARCHIVED",
-        "BEEPS",
-        "BELLS",
-        "BIRDS",
-        "BOATS",
-        "BULLETS",
-    ),
-    *(
-        "CARTOON",
-        "CERAMICS",
-        "CHAINS",
-        "CHEMICALS",
-        "CLOCKS",
-        "CLOTH",
-        "COMMUNICATIONS",
-        "COMPUTERS",
-        "CREATURES",
-    ),
-    *("CROWDS", "DESIGNED", "DESTRUCTION", "DIRT & SAND", "DOORS", "DRAWERS", "ELECTRICITY", "EQUIPMENT"),
-    *("EXPLOSIONS", "FARTS", "FIGHT", "FIRE", "FIREWORKS", "FOLEY", "FOOD & DRINK", "FOOTSTEPS", "GAMES"),
-    *("GEOTHERMAL", "GLASS", "GORE", "GUNS", "HORNS", "HUMAN", "ICE", "LASERS", "LEATHER", "LIQUID & MUD"),
-    *(
-        "MACHINES",
-        "MAGIC",
-        "MECHANICAL",
-        "METAL",
-        "MOTORS",
-        "MOVEMENT",
-        "MUSICAL",
-        "NATURAL DISASTER",
-        "OBJECTS",
-    ),
-    *("PAPER", "PLASTIC", "RAIN", "ROBOTS", "ROCKS", "ROPE", "RUBBER", "SCIFI", "SNOW", "SPORTS", "SWOOSHES"),
-    *("TOOLS", "TOYS", "TRAINS", "USER INTERFACE", "VEGETATION", "VEHICLES", "VOICES", "WATER", "WEAPONS"),
-    *("WEATHER", "WHISTLES", "WIND", "WINDOWS", "WINGS", "WOOD"),
-)
-# The checkpoint names no classes. Each head lists the categories in order but lacks some; which ones was found by
-# aligning the heads with one another on the correlation of their posteriors over many clips (docs/alignment.md).
-MISSING = {
-    "prosfx": ("ARCHIVED", "CERAMICS", "ICE", "WINDOWS"),
-    "soundlyTrain": ("ARCHIVED", "FOOD & DRINK", "GEOTHERMAL"),
-    "ucsMixed": (
-        *("ARCHIVED", "CHEMICALS", "DESTRUCTION", "DIRT & SAND", "FOOD & DRINK", "MACHINES", "MAGIC"),
-        *("NATURAL DISASTER", "ROCKS", "ROPE", "RUBBER", "SNOW", "WINDOWS"),
-    ),
-}
-
-
-def category_columns(head: str) -> list[int]:
-    """For each class of a head the index of its category. Raises ValueError where the counts do not meet."""
-    columns = [index for index, name in enumerate(CATEGORIES) if name not in MISSING[head]]
-    if len(columns) != CATEGORY_HEADS[head]:
-        raise ValueError(f"head {head} has {CATEGORY_HEADS[head]} classes, the table names {len(columns)}")
-    return columns
-
-
-def category_posteriors(by_head: dict[str, Tensor]) -> Tensor:
-    """Log-posteriors of each head [blocks, classes] -> posteriors of their softened geometric mean [blocks, ..].
-
-    A category is averaged over the heads that know it, then all are softened and renormalised.
-    """
-    first = next(iter(by_head.values()))
-    total = first.new_zeros(first.shape[0], len(CATEGORIES))
-    count = first.new_zeros(len(CATEGORIES))
-    for head in MISSING:
-        columns = category_columns(head)
-        total[:, columns] += by_head[head]
-        count[columns] += 1
-    mean = (total / count.clamp(min=1) / _SOFTENING).masked_fill(count == 0, _NEVER)
-    return torch.softmax(mean, dim=-1)
-
-
-def summarise(tower: AisfxTower, features: Tensor) -> tuple[Tensor, Tensor]:
-    """One window: features [blocks, FEATURES] -> posteriors [categories] and inputs [INPUTS], means over its blocks."""
-    hidden, by_head = tower.classify(features)
-    inputs = torch.cat([features, hidden], dim=-1).mean(dim=0)
-    return category_posteriors(by_head).mean(dim=0), inputs
+_STRONGEST = 20
+_EFFECTS = 0.6
+# A frame that YAMNet takes for silence speaks for no sound.
+_SILENT = 0.5
 
 
 class AlignmentHead(nn.Module):
-    """Posteriors and inputs of windows -> unit vectors in the centred text space."""
+    """Frames of what both towers hear -> unit vectors in the centred text space."""
+
+    # Brings unit vectors of 384 dimensions to numbers of about 0.4, where the network is not linear.
+    SPREAD = 8.0
 
     text_mean: Tensor
-    categories: Tensor
-    input_mean: Tensor
-    input_scale: Tensor
+    class_vectors: Tensor
+    class_weights: Tensor
+    class_mean: Tensor
+    category_vectors: Tensor
+    category_mean: Tensor
+    hidden_weight: Tensor
+    hidden_bias: Tensor
+    output_weight: Tensor
+    output_bias: Tensor
+    reduction: Tensor
+    reduction_bias: Tensor
     landmarks: Tensor
     coefficients: Tensor
     bandwidth: Tensor
-    prior_weight: Tensor
 
     def __init__(self, landmarks: int) -> None:
         super().__init__()
         self.register_buffer("text_mean", torch.zeros(TEXT_DIM))
-        self.register_buffer("categories", torch.zeros(len(CATEGORIES), TEXT_DIM))
-        self.register_buffer("input_mean", torch.zeros(INPUTS))
-        self.register_buffer("input_scale", torch.ones(INPUTS))
-        self.register_buffer("landmarks", torch.zeros(landmarks, INPUTS))
+        self.register_buffer("class_vectors", torch.zeros(yamnet.CLASSES, TEXT_DIM))
+        self.register_buffer("class_weights", torch.ones(yamnet.CLASSES))
+        self.register_buffer("class_mean", torch.zeros(TEXT_DIM))
+        self.register_buffer("category_vectors", torch.zeros(len(CATEGORIES), TEXT_DIM))
+        self.register_buffer("category_mean", torch.zeros(TEXT_DIM))
+        self.register_buffer("hidden_weight", torch.zeros(NETWORK, TEXT_DIM))
+        self.register_buffer("hidden_bias", torch.zeros(NETWORK))
+        self.register_buffer("output_weight", torch.zeros(TEXT_DIM, NETWORK))
+        self.register_buffer("output_bias", torch.zeros(TEXT_DIM))
+        self.register_buffer("reduction", torch.zeros(INPUTS, REDUCED))
+        self.register_buffer("reduction_bias", torch.zeros(REDUCED))
+        self.register_buffer("landmarks", torch.zeros(landmarks, REDUCED))
         self.register_buffer("coefficients", torch.zeros(landmarks, TEXT_DIM))
         self.register_buffer("bandwidth", torch.ones(()))
-        self.register_buffer("prior_weight", torch.ones(()))
 
-    def prior(self, posteriors: Tensor) -> Tensor:
-        """Posteriors [n, categories] -> unit vectors [n, TEXT_DIM]: sentences of the categories, weighted."""
-        return functional.normalize(posteriors @ self.categories, dim=-1)
+    def frames(self, posteriors: Tensor, features: Tensor, categories: Tensor, blocks: Tensor) -> Tensor:
+        """What is kept of a window: one row a patch of YAMNet, with what aisfx says of the block around its middle.
 
-    def directions(self, inputs: Tensor) -> Tensor:
-        """Inputs [n, INPUTS] -> unit vectors the kernel compares [n, INPUTS]; both kinds of input weigh alike."""
-        scaled = (inputs - self.input_mean) / self.input_scale
-        parts = scaled[..., :FEATURES], scaled[..., FEATURES:]
-        return functional.normalize(torch.cat([part / part.shape[-1] ** 0.5 for part in parts], dim=-1), dim=-1)
+        Args:
+            posteriors: of YAMNet's classes [frames, CLASSES].
+            features: of YAMNet [frames, FEATURES].
+            categories: posteriors of the categories [blocks, CATEGORIES].
+            blocks: features and hidden layers of aisfx side by side [blocks, FEATURES + HIDDEN].
+
+        Returns:
+            [frames, FRAME]: posteriors, categories, reduced inputs.
+        """
+        block = _block_of_frame(len(features), len(blocks)).to(features.device)
+        reduced = inputs_of(features, blocks) @ self.reduction + self.reduction_bias
+        return torch.cat([posteriors, categories[block], reduced], dim=1)
+
+    def heard(self, posteriors: Tensor) -> Tensor:
+        """YAMNet's posteriors [frames, CLASSES] -> sentences of the strongest classes [TEXT_DIM], unit norm."""
+        # The root of the mean square: between the mean, which forgets a bark, and the largest, which trusts every slip.
+        weights = posteriors.square().mean(dim=0).sqrt() * self.class_weights
+        weakest = weights.topk(_STRONGEST).values[-1]
+        return functional.normalize(torch.where(weights >= weakest, weights, 0.0) @ self.class_vectors, dim=0)
+
+    def effects(self, categories: Tensor) -> Tensor:
+        """Posteriors of aisfx [frames, CATEGORIES] -> sentences of the categories [TEXT_DIM], unit norm."""
+        return functional.normalize(categories.mean(dim=0) @ self.category_vectors, dim=0)
+
+    def prior(self, frames: Tensor) -> Tensor:
+        """Frames [frames, FRAME] -> what both towers say in words [TEXT_DIM], centred, unit norm."""
+        posteriors, categories, _ = _split(frames)
+        heard = functional.normalize(self.heard(posteriors) - self.class_mean, dim=0)
+        effects = functional.normalize(self.effects(categories) - self.category_mean, dim=0)
+        return functional.normalize(heard + _EFFECTS * effects, dim=0)
+
+    def network(self, prior: Tensor) -> Tensor:
+        """Unit vectors [..., TEXT_DIM] -> unit vectors: where captions of such a prior lie."""
+        hidden = functional.gelu(functional.linear(self.SPREAD * prior, self.hidden_weight, self.hidden_bias))
+        return functional.normalize(prior + functional.linear(hidden, self.output_weight, self.output_bias), dim=-1)
+
+    def written(self, prior: Tensor) -> Tensor:
+        """Unit vectors [..., TEXT_DIM] -> unit vectors halfway to where captions lie."""
+        return functional.normalize(prior + self.network(prior), dim=-1)
+
+    def direction(self, frames: Tensor) -> Tensor:
+        """Frames [frames, FRAME] -> the unit vector [REDUCED] that the kernel compares."""
+        return functional.normalize(_split(frames)[2].mean(dim=0), dim=0)
 
     def kernel(self, directions: Tensor, landmarks: Tensor) -> Tensor:
-        """Unit vectors [n, INPUTS] and [m, INPUTS] -> similarities [n, m] in 0 to 1."""
+        """Unit vectors [n, REDUCED] and [m, REDUCED] -> similarities [n, m] in 0 to 1."""
         return torch.exp((directions @ landmarks.T - 1.0) / self.bandwidth.square())
 
-    def forward(self, posteriors: Tensor, inputs: Tensor) -> Tensor:
-        """Posteriors [n, categories], inputs [n, INPUTS] -> unit vectors [n, TEXT_DIM]."""
-        residual = self.kernel(self.directions(inputs), self.landmarks) @ self.coefficients
-        return functional.normalize(self.prior_weight * self.prior(posteriors) + residual, dim=-1)
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames of one stretch [frames, FRAME] -> unit vector [TEXT_DIM]."""
+        frames = audible(frames)
+        written = self.written(self.prior(frames))
+        residual = self.kernel(self.direction(frames)[None], self.landmarks)[0] @ self.coefficients
+        return functional.normalize(written + residual, dim=0)
 
     def centre_text(self, vectors: Tensor) -> Tensor:
         """Vectors of the text tower [n, TEXT_DIM] -> centred unit vectors [n, TEXT_DIM]."""
@@ -176,3 +155,26 @@ class AlignmentHead(nn.Module):
         except (OSError, SafetensorError, KeyError, IndexError, RuntimeError) as error:
             raise WrongWeights(f"{path} does not hold an alignment head: {error}") from error
         return head.to(device).eval().requires_grad_(requires_grad=False)
+
+
+def inputs_of(features: Tensor, blocks: Tensor) -> Tensor:
+    """What the kernel is made from, before it is reduced; see `AlignmentHead.frames` -> [frames, INPUTS]."""
+    block = _block_of_frame(len(features), len(blocks)).to(features.device)
+    # Features of YAMNet are at least 0 and have long tails, the longest in silence.
+    return torch.cat([features.clamp(max=4.0).sqrt(), blocks[block]], dim=1)
+
+
+def audible(frames: Tensor) -> Tensor:
+    """The frames in which something sounds; all of them where nothing does. Posteriors stand first in a frame."""
+    kept = frames[frames[:, yamnet.SILENCE] < _SILENT]
+    return kept if len(kept) else frames
+
+
+def _block_of_frame(frames: int, blocks: int) -> Tensor:
+    """The block around the middle of each frame [frames]; both are spaced evenly over one window."""
+    return ((torch.arange(frames) + 0.5) * (blocks / frames)).long()
+
+
+def _split(frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    posteriors, categories, reduced = torch.split(frames, [yamnet.CLASSES, len(CATEGORIES), REDUCED], dim=1)
+    return posteriors, categories, reduced

@@ -1,43 +1,73 @@
-"""The embedded CLAP: aisfx hears, MiniLM reads, the alignment head brings both into one space."""
+"""The embedded CLAP: YAMNet and aisfx hear, MiniLM reads, the alignment head brings all into one space."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import soxr
 import torch
 from torch import Tensor
 
 from models.clap.aisfx import SAMPLE_RATE, AisfxTower, WrongWeights
-from models.clap.alignment import TEXT_DIM, AlignmentHead, summarise
+from models.clap.alignment import TEXT_DIM, AlignmentHead
 from models.clap.base import FloatArray
+from models.clap.categories import category_posteriors
 from models.clap.minilm import MiniLmTextTower
-from models.clap.whole_windows import WholeWindows
+from models.clap.sounds import vocabulary
+from models.clap.yamnet import CLASSES, PATCH, STEP_SECONDS, YamnetTower
+from models.clap.yamnet import SAMPLE_RATE as YAMNET_RATE
 
-FORMAT = 1
+FORMAT = 2
 WINDOW_SECONDS = 10.0
 
 
-class EmbeddedClap(WholeWindows):
-    """A small CLAP for CPUs, from files of three installed packages and the head trained here."""
+class Ears:
+    """Both audio towers: one window -> what each hears of it."""
+
+    def __init__(self, yamnet: YamnetTower, aisfx: AisfxTower) -> None:
+        self._yamnet = yamnet
+        self._aisfx = aisfx
+
+    @classmethod
+    def from_packages(cls, device: torch.device, *, exact: bool = False) -> "Ears":
+        """Load both towers. Raises `MissingWeights` or `WrongWeights`; for `exact` see `AisfxTower.from_package`."""
+        return cls(YamnetTower.from_package(device), AisfxTower.from_package(device, exact=exact))
+
+    @torch.inference_mode()
+    def hear(self, samples: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Mono samples [n] at SAMPLE_RATE -> the arguments of `AlignmentHead.frames`."""
+        slow = soxr.resample(samples.cpu().numpy(), SAMPLE_RATE, YAMNET_RATE)
+        # Of one or two samples nothing is left at the lower rate.
+        features = self._yamnet.features(torch.from_numpy(np.resize(slow, max(1, len(slow)))).to(samples.device))
+        blocks = self._aisfx.features(samples)
+        hidden, by_head = self._aisfx.classify(blocks)
+        posteriors = torch.sigmoid(self._yamnet.logits(features))
+        return posteriors, features, category_posteriors(by_head), torch.cat([blocks, hidden], dim=1)
+
+
+class EmbeddedClap:
+    """A small CLAP for CPUs, from files of installed packages and the head trained here."""
 
     sample_rate = SAMPLE_RATE
     window_seconds = WINDOW_SECONDS
+    frame_seconds = PATCH * STEP_SECONDS
     embedding_dim = TEXT_DIM
 
-    def __init__(self, audio: AisfxTower, text: MiniLmTextTower, head: AlignmentHead, *, temperature: float) -> None:
-        self._audio = audio
+    def __init__(self, ears: Ears, text: MiniLmTextTower, head: AlignmentHead, *, temperature: float) -> None:
+        self._ears = ears
         self._text = text
         self._head = head
         self._device = head.text_mean.device
         self.temperature = temperature
         self.fingerprint = head.fingerprint()
+        self.sound_names = tuple(kind.label for kind in vocabulary())
 
     @classmethod
     def load(cls, weights: Path, device: torch.device, *, exact: bool = False) -> "EmbeddedClap":
         """Load ``clap.safetensors`` of a bundle with the ``.json`` beside it, and the towers from their packages.
 
-        `exact` leaves both towers in plain float32, where a CPU would run faster forms of them.
+        `exact` leaves the towers in plain float32, where a CPU would run faster forms of two of them.
 
         Raises:
             MissingWeights: a package is not installed.
@@ -54,20 +84,38 @@ class EmbeddedClap(WholeWindows):
                 f"{path} has format {version} and temperature {temperature}; need {FORMAT} and one above 0"
             )
         head = AlignmentHead.from_file(weights, device)
-        audio = AisfxTower.from_package(device, exact=exact)
-        return cls(audio, MiniLmTextTower.from_package(device, exact=exact), head, temperature=temperature)
+        ears = Ears.from_packages(device, exact=exact)
+        return cls(ears, MiniLmTextTower.from_package(device, exact=exact), head, temperature=temperature)
 
-    @torch.inference_mode()
     def embed_audio(self, windows: Sequence[FloatArray]) -> FloatArray:
         """n mono windows of 1 sample up to `window_seconds` at `sample_rate` -> float32 [n, 384], unit norm.
 
-        Each window is scaled, cut into blocks and summarised by itself, so a vector does not depend on the others.
         Raises ValueError for a window that is empty, too long, not mono or holds NaN or infinity.
         """
-        vectors = np.empty((len(windows), TEXT_DIM), dtype=np.float32)
-        for row, samples in enumerate(windows):
-            vectors[row] = self._embed_window(self._checked(samples)).cpu().numpy()
+        return self.embed_frames(self.hear(windows))
+
+    @torch.inference_mode()
+    def hear(self, windows: Sequence[FloatArray]) -> list[FloatArray]:
+        """n mono windows -> float32 [frames, FRAME] each, a frame about every 0.48 s. Raises as `embed_audio`.
+
+        Each window is scaled and heard by itself, so a frame does not depend on the other windows.
+        """
+        return [
+            np.asarray(self._head.frames(*self._ears.hear(self._checked(samples))).cpu().numpy(), dtype=np.float32)
+            for samples in windows
+        ]
+
+    @torch.inference_mode()
+    def embed_frames(self, stretches: Sequence[FloatArray]) -> FloatArray:
+        """n stretches [frames, FRAME] of at least one frame -> float32 [n, 384], unit norm."""
+        vectors = np.empty((len(stretches), TEXT_DIM), dtype=np.float32)
+        for row, frames in enumerate(stretches):
+            vectors[row] = self._head(torch.from_numpy(frames).to(self._device)).cpu().numpy()
         return vectors
+
+    def score_sounds(self, frames: FloatArray) -> FloatArray:
+        """Frames [frames, FRAME] -> YAMNet's posteriors [frames, CLASSES], in 0 to 1."""
+        return frames[:, :CLASSES]
 
     def reads_whole(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text is within the text tower's 256 tokens."""
@@ -78,10 +126,6 @@ class EmbeddedClap(WholeWindows):
         raw = torch.from_numpy(self._text.embed(texts)).to(self._device)
         with torch.inference_mode():
             return np.asarray(self._head.centre_text(raw).cpu().numpy(), dtype=np.float32)
-
-    def _embed_window(self, samples: Tensor) -> Tensor:
-        posteriors, inputs = summarise(self._audio, self._audio.features(samples))
-        return torch.as_tensor(self._head(posteriors.unsqueeze(0), inputs.unsqueeze(0))[0])
 
     def _checked(self, samples: FloatArray) -> Tensor:
         longest = round(self.window_seconds * self.sample_rate)

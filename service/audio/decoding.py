@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from service.audio import mpeg
 from service.audio.containers import ACCEPTED, BrokenContainer, Container, UnknownContainer, inspect
-from service.audio.windows import SILENCE_DBFS, Window, cut, is_silent, peak_of
+from service.audio.rumble import without_rumble
+from service.audio.windows import SILENT_PEAK, Window, cut, peak_of
 from service.errors import EmptyAudio, NotAudio, TooLarge, UnreadableAudio
 from service.settings import AudioSettings, variable_name
 
@@ -21,6 +22,9 @@ FloatArray = NDArray[np.float32]
 
 LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
 _BLOCK_SAMPLES = 1 << 16
+# Of the full scale, by soundfile's name of the encoding. Those of 16 bits and more lie below `SILENT_PEAK`.
+_STEPS = {"PCM_S8": 1 / 128, "PCM_U8": 1 / 128}
+_SILENT_STEPS = 3.0
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,13 @@ class Recording:
         samples: mono float32 [samples] in [-1, 1] at `sample_rate`.
         sample_rate: in Hz.
         duration: of the recording as it was sent, in seconds.
+        silent_peak: what stays below is silence, in the samples' unit.
     """
 
     samples: FloatArray
     sample_rate: int
     duration: float
+    silent_peak: float = SILENT_PEAK
 
     def windows(self, seconds: float) -> list[FloatArray]:
         """Cut into the fewest equal windows of at most so many seconds that together cover everything."""
@@ -87,7 +93,8 @@ class _Downmix:
 def decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
     """Decode a whole recording. Blocking: call it from a thread.
 
-    Channels are averaged; where they cancel each other out, the loudest one is taken instead.
+    Channels are averaged; where they cancel each other out, the loudest one is taken instead. Rumble and any offset are
+    removed before the level is judged.
 
     Args:
         data: the file, in one of the containers of `service.audio.containers`.
@@ -98,7 +105,7 @@ def decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
         NotAudio: the bytes are of no accepted container.
         TooLarge: it is longer than `limits.max_seconds`.
         UnreadableAudio: it is damaged, cut short, not finite, or of a rate outside 8 to 192 kHz.
-        EmptyAudio: it has no samples, too few, or digital silence only.
+        EmptyAudio: it has no samples, too few, or only silence: a constant, dither, rumble.
     """
     container = _inspect(data)
     _check_length(container.stated_seconds, limits)
@@ -113,8 +120,11 @@ def decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
     peak = peak_of(recording.samples)
     if not math.isfinite(peak):
         raise UnreadableAudio("the recording holds samples too large to be resampled")
-    if is_silent(recording.samples):
-        raise EmptyAudio(f"there is nothing to hear: the recording never rises above {SILENCE_DBFS:.0f} dBFS")
+    if peak < recording.silent_peak:
+        level = 20 * math.log10(recording.silent_peak)
+        raise EmptyAudio(
+            f"there is nothing to hear: without rumble and offset the recording never rises above {level:.0f} dBFS"
+        )
     if peak > 1.0:
         recording.samples[:] /= peak
     return recording
@@ -141,9 +151,10 @@ def _decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
         stated = int(file.frames)
         known = 0 < stated < 1 << 62
         _check_length(stated / rate if known else None, limits)
+        silent_peak = max(SILENT_PEAK, _SILENT_STEPS * _STEPS.get(file.subtype, 0.0))
         downmix = _Downmix(file.channels)
         mixed = (downmix.add(block) for block in _blocks(file, limits))
-        samples = _resampled(mixed, rate, sample_rate, stated if known else 0)
+        samples = _resampled(without_rumble(mixed, rate), rate, sample_rate, stated if known else 0)
         frames = downmix.frames
         if known and frames < stated:
             raise UnreadableAudio(
@@ -158,13 +169,14 @@ def _decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
             )
     if downmix.cancelled:
         samples = _one_channel(data, downmix.loudest, sample_rate, limits, frames)
-    return Recording(samples, sample_rate, frames / rate)
+    return Recording(samples, sample_rate, frames / rate, silent_peak)
 
 
 def _one_channel(data: bytes, channel: int, sample_rate: int, limits: AudioSettings, frames: int) -> FloatArray:
     with _Sequential(io.BytesIO(data)) as file:
         blocks = (np.ascontiguousarray(block[:, channel]) for block in _blocks(file, limits))
-        return _resampled(blocks, int(file.samplerate), sample_rate, frames)
+        rate = int(file.samplerate)
+        return _resampled(without_rumble(blocks, rate), rate, sample_rate, frames)
 
 
 def _blocks(file: soundfile.SoundFile, limits: AudioSettings) -> Iterator[FloatArray]:

@@ -51,11 +51,14 @@ def test_silence_and_a_single_sample_give_finite_values(tower: AisfxTower) -> No
     assert tower.log_mel(torch.ones(1)).shape == (1, BANDS)
 
 
-@pytest.mark.parametrize(("frames", "blocks"), [(1, 1), (100, 1), (101, 2), (200, 2), (431, 5)])
-def test_blocks_cover_every_frame(frames: int, blocks: int) -> None:
+@pytest.mark.parametrize(
+    ("frames", "blocks", "length"),
+    [(1, 1, BLOCK), (100, 1, 100), (101, 1, 101), (160, 2, 80), (200, 2, 100), (431, 4, 108)],
+)
+def test_blocks_cover_every_frame_and_hardly_any_twice(frames: int, blocks: int, length: int) -> None:
     mel = torch.arange(frames, dtype=torch.float32).unsqueeze(1).expand(frames, BANDS) + 1
     cut = split_blocks(mel)
-    assert cut.shape == (blocks, BLOCK, BANDS)
+    assert cut.shape == (blocks, length, BANDS)
     assert set(cut[..., 0].flatten().tolist()) == set(mel[:, 0].tolist())
 
 

@@ -5,30 +5,53 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.clap.aisfx import CATEGORY_HEADS, WrongWeights
-from models.clap.alignment import (
-    CATEGORIES,
-    INPUTS,
-    MISSING,
-    TEXT_DIM,
-    AlignmentHead,
-    category_columns,
-    category_posteriors,
-)
+from models.clap.aisfx import CATEGORY_HEADS, FEATURES, HIDDEN, WrongWeights
+from models.clap.alignment import INPUTS, TEXT_DIM, AlignmentHead, audible
+from models.clap.categories import CATEGORIES, MISSING, category_columns, category_posteriors
+from models.clap.yamnet import CLASSES, SILENCE
+from models.clap.yamnet import FEATURES as YAMNET_FEATURES
 from training.alignment_augment import low_pass, make_example, mix, noise
-from training.alignment_data import read_categories, read_labels
-from training.alignment_fit import Examples, Recipe, fit
+from training.alignment_captions import Lessons, Schooling, compose, train_network
+from training.alignment_data import read_categories, read_classes, read_labels
+from training.alignment_features import Heard
+from training.alignment_fit import UNSAID, Examples, Recipe, build_examples, fit_kernel, fit_priors
 from training.alignment_synthesis import RECIPES, synthesise
 
 CPU = torch.device("cpu")
 
 
+def _unit(rows: int, columns: int, seed: int) -> torch.Tensor:
+    drawn = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(drawn, dim=1)
+
+
+def _heard(seed: int, labels: tuple[str, ...] = ("rain",), frames: int = 5, blocks: int = 2) -> Heard:
+    generator = torch.Generator().manual_seed(seed)
+    posteriors = torch.rand(frames, CLASSES, generator=generator) ** 4
+    posteriors[:, SILENCE] = 0.0
+    return Heard(
+        posteriors,
+        torch.rand(frames, YAMNET_FEATURES, generator=generator),
+        torch.softmax(torch.randn(blocks, len(CATEGORIES), generator=generator), dim=1),
+        torch.randn(blocks, FEATURES + HIDDEN, generator=generator),
+        labels,
+        ("a",),
+    )
+
+
+def _without_kernel() -> AlignmentHead:
+    head = AlignmentHead(landmarks=0)
+    head.text_mean.fill_(0.01)
+    head.class_vectors.copy_(_unit(CLASSES, TEXT_DIM, 1))
+    head.category_vectors.copy_(_unit(len(CATEGORIES), TEXT_DIM, 2))
+    return head
+
+
 def _examples(count: int) -> Examples:
-    generator = torch.Generator().manual_seed(0)
     return Examples(
-        posteriors=torch.softmax(torch.randn(count, len(CATEGORIES), generator=generator), dim=1),
-        inputs=torch.randn(count, INPUTS, generator=generator),
-        targets=torch.nn.functional.normalize(torch.randn(count, TEXT_DIM, generator=generator), dim=1),
+        written=_unit(count, TEXT_DIM, 3),
+        inputs=torch.randn(count, INPUTS, generator=torch.Generator().manual_seed(0)),
+        targets=_unit(count, TEXT_DIM, 4),
         weights=torch.ones(count),
         labels=[("rain",) if index % 2 else ("dog", "rain") for index in range(count)],
         collections=[("a",) if index < 4 else ("b",) for index in range(count)],
@@ -36,10 +59,7 @@ def _examples(count: int) -> Examples:
 
 
 def _head(count: int = 12) -> AlignmentHead:
-    categories = torch.nn.functional.normalize(
-        torch.randn(len(CATEGORIES), TEXT_DIM, generator=torch.Generator().manual_seed(1)), dim=1
-    )
-    return fit(_examples(count), categories, torch.full((TEXT_DIM,), 0.01), Recipe(ridge=1e-4))
+    return fit_kernel(_without_kernel(), _examples(count), Recipe(ridge=1e-4))
 
 
 def test_every_head_names_as_many_categories_as_it_has_classes() -> None:
@@ -57,18 +77,76 @@ def test_posteriors_sum_to_one_and_a_category_no_head_knows_gets_nothing() -> No
     assert posteriors[:, CATEGORIES.index("ARCHIVED")].max() < 1e-6
 
 
-def test_a_training_example_is_heard_as_its_caption() -> None:
-    examples, head = _examples(12), _head()
-    heard = head(examples.posteriors, examples.inputs)
-    assert (heard * examples.targets).sum(dim=1).min() > 0.99
+def test_a_training_clip_is_heard_as_its_caption() -> None:
+    names = ("rain", "dog", "fire", "frog", "clock", "owl")
+    labels = {name: read_labels()[name] for name in names}
+    words = dict(zip(names, _unit(len(names), TEXT_DIM, 5), strict=True))
+    captions = {caption: words[name] for name in names for caption in labels[name].captions}
+
+    def embed(texts: list[str]) -> torch.Tensor:
+        return torch.stack([captions[text] for text in texts])
+
+    heard = [_heard(seed, (name,)) for seed, name in enumerate(names)]
+    base = _without_kernel()
+    head = fit_kernel(base, build_examples(base, heard, labels, embed), Recipe(ridge=1e-4))
+    for item in heard:
+        vector = head(head.frames(item.posteriors, item.features, item.categories, item.blocks))
+        assert float(vector @ words[item.labels[0]]) > 0.99
 
 
-def test_what_was_never_heard_is_left_to_the_prior() -> None:
-    head = _head()
-    far = -head.landmarks[:1] * head.input_scale + head.input_mean
-    posteriors = _examples(1).posteriors
-    cosine = (head(posteriors, far * 50) * head.prior(posteriors)).sum()
-    assert cosine > 0.95
+def test_what_was_never_heard_is_left_to_the_rest_of_the_head() -> None:
+    head, item = _head(), _heard(9)
+    frames = head.frames(item.posteriors, item.features, item.categories, item.blocks)
+    frames[:, -head.landmarks.shape[1] :] = -50 * head.landmarks.mean(dim=0)
+    assert float(head(frames) @ head.written(head.prior(frames))) > 0.95
+
+
+def test_frames_in_which_nothing_sounds_have_no_part_in_a_vector() -> None:
+    head, item = _head(), _heard(9)
+    frames = head.frames(item.posteriors, item.features, item.categories, item.blocks)
+    silent = frames[:2].clone()
+    silent[:, SILENCE] = 0.9
+    torch.testing.assert_close(head(torch.cat([frames, silent])), head(frames))
+    assert len(audible(silent)) == 2, "where nothing sounds, all frames are heard"
+
+
+def test_a_class_that_says_where_it_was_recorded_has_no_part_in_a_vector() -> None:
+    classes, head = read_classes(), _without_kernel()
+    fit_priors(head, [_heard(seed) for seed in range(4)], classes, Recipe())
+    weights = {one.name: float(weight) for one, weight in zip(classes, head.class_weights, strict=True)}
+    assert [name for name, weight in weights.items() if weight == 0.0] == [
+        one.name for one in classes if one.name in UNSAID
+    ]
+
+
+def test_a_class_that_is_often_heard_counts_less() -> None:
+    clips = [_heard(seed) for seed in range(4)]
+    for clip in clips:
+        clip.posteriors[:, 0], clip.posteriors[:, 1] = 0.9, 0.01
+    head = _without_kernel()
+    fit_priors(head, clips, read_classes(), Recipe(rareness=0.3))
+    assert float(head.class_weights[1] / head.class_weights[0]) == pytest.approx(90**0.3, rel=1e-3)
+
+
+def test_the_network_learns_what_captions_make_of_their_classes() -> None:
+    head, turned = _without_kernel(), torch.linalg.qr(torch.randn(TEXT_DIM, TEXT_DIM))[0]
+    own = torch.nn.functional.normalize(head.class_vectors + 0.7 * head.class_vectors @ turned, dim=1)
+    each = torch.eye(CLASSES)
+    lessons = Lessons(own, 0.5 * each, own[:2], each[:2], own, each)
+    before = torch.nn.functional.cosine_similarity(head.class_vectors, own).mean()
+    train_network(head, lessons, Schooling(steps=150, noise=0.1, wrong=0.1, decay=0.0), seed=0)
+    after = torch.nn.functional.cosine_similarity(head.network(head.class_vectors), own).mean()
+    assert float(after) > float(before) + 0.05
+
+
+def test_composed_sentences_name_the_classes_they_are_composed_of() -> None:
+    classes = read_classes()
+    sentences, members = compose(classes, 50, seed=3)
+    assert (sentences, members) == compose(classes, 50, seed=3)
+    for sentence, chosen in zip(sentences, members, strict=True):
+        assert len(set(chosen)) == len(chosen) in (2, 3)
+        for one in chosen:
+            assert any(phrase.lower() in sentence.lower() for phrase in classes[one].phrases)
 
 
 def test_examples_of_a_group_or_a_set_can_be_held_out() -> None:
@@ -95,7 +173,10 @@ def test_other_weights_have_another_fingerprint() -> None:
     assert _head(12).fingerprint() != _head(11).fingerprint()
 
 
-def test_every_category_and_label_has_sentences() -> None:
+def test_every_category_class_and_label_has_sentences() -> None:
+    assert len(read_classes()) == CLASSES
+    assert all(len(one.sentences) == 4 and len(one.phrases) == 2 for one in read_classes())
+    assert read_classes()[SILENCE].name == "Silence"
     assert set(read_categories()) == set(CATEGORIES)
     assert set(RECIPES) <= set(read_labels())
     assert all(label.captions and label.group for label in read_labels().values())

@@ -1,0 +1,178 @@
+"""Audio tower of the embedded CLAP: YAMNet, from the ONNX file inside the package sead.
+
+YAMNet (Google, Apache-2.0; github.com/tensorflow/models, research/audioset/yamnet) is MobileNet v1 (arXiv 1704.04861)
+over log-mel patches of 0.96 s, trained to tell the 521 classes of AudioSet. Knows log-mel patches, their 1,024
+features and the logits of the classes; knows nothing of text.
+
+The file holds a network quantised to 8 bits for one accelerator, as float32 tensors that are multiples of the steps of
+their channels. Read as plain tensors the activations stay in float32: the posteriors are no longer multiples of 0.76
+in logits, and no other runtime is needed.
+"""
+
+import math
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.clap.aisfx import WrongWeights
+from models.clap.onnx_tensors import read_tensors
+from models.packages import package_file
+
+SAMPLE_RATE = 16_000
+PATCH = 96
+HOP = 48
+BANDS = 64
+FEATURES = 1_024
+CLASSES = 521
+# In the order of the class map of AudioSet that YAMNet was trained with.
+SILENCE = 494
+
+_FRAME, _STEP, _FFT = 400, 160, 512
+STEP_SECONDS = _STEP / SAMPLE_RATE
+_LOWEST, _HIGHEST = 125.0, 7_500.0
+_OFFSET = 1e-3
+# A window is scaled to this peak: YAMNet takes a quiet recording for silence.
+_PEAK = 0.5
+_NOTHING = 1e-9
+# Output channels and stride of the 13 depthwise separable layers (MobileNet v1, table 1), after one plain convolution.
+_LAYERS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1_024, 2), (1_024, 1))
+_FIRST = 32
+
+
+def mel_filters() -> Tensor:
+    """Triangular filters on the HTK mel scale from 125 to 7,500 Hz with peaks of 1: float32 [FFT / 2 + 1, BANDS].
+
+    They are triangles over mel, not over Hz, as those of TensorFlow's `linear_to_mel_weight_matrix` are.
+    """
+    lowest, highest = _mel(np.array([_LOWEST, _HIGHEST]))
+    edges = np.linspace(lowest, highest, BANDS + 2)
+    bins = _mel(np.arange(_FFT // 2 + 1) * (SAMPLE_RATE / _FFT))
+    rising = (bins[:, None] - edges[None, :-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[None, 2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
+    weights = np.clip(np.minimum(rising, falling), 0.0, None)
+    weights[0] = 0.0
+    return torch.from_numpy(weights.astype(np.float32))
+
+
+def split_patches(mel: Tensor) -> Tensor:
+    """Log-mel [steps, BANDS] -> [patches, PATCH, BANDS]: at even distances of at most HOP, so that all is heard.
+
+    What is shorter than a patch is repeated until it fills one.
+    """
+    steps = mel.shape[0]
+    if steps <= PATCH:
+        return mel[torch.arange(PATCH, device=mel.device) % steps].unsqueeze(0)
+    count = math.ceil((steps - PATCH) / HOP) + 1
+    starts = [round(index * (steps - PATCH) / (count - 1)) for index in range(count)]
+    return torch.stack([mel[start : start + PATCH] for start in starts])
+
+
+class _Separable(nn.Module):
+    """A depthwise convolution of 3 x 3 and a pointwise one, each with ReLU; norms are folded into them."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        # TensorFlow's padding of stride 2 is one zero behind and none before.
+        self.behind = stride == 2
+        self.depthwise = nn.Conv2d(inputs, inputs, 3, stride, padding=0 if self.behind else 1, groups=inputs)
+        self.pointwise = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.behind:
+            x = functional.pad(x, (0, 1, 0, 1))
+        x = functional.relu_(self.depthwise(x))
+        # Pixels by channels are a matrix when channels come last, and a matrix product is what BLAS does best.
+        patches, channels, height, width = x.shape
+        pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)
+        mixed = functional.linear(pixels, self.pointwise.weight.flatten(1), self.pointwise.bias).relu_()
+        return mixed.view(patches, height, width, -1).permute(0, 3, 1, 2)
+
+
+class YamnetTower(nn.Module):
+    """Log-mel front end and network, frozen."""
+
+    filters: Tensor
+    window: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, _FIRST, 3, 2)
+        widths = [_FIRST, *(outputs for outputs, _ in _LAYERS)]
+        self.layers = nn.Sequential(
+            *(_Separable(inputs, outputs, stride) for inputs, (outputs, stride) in zip(widths, _LAYERS, strict=False))
+        )
+        self.classes = nn.Linear(FEATURES, CLASSES)
+        self.register_buffer("filters", mel_filters(), persistent=False)
+        self.register_buffer("window", torch.hann_window(_FRAME), persistent=False)
+
+    @classmethod
+    def from_package(cls, device: torch.device) -> "YamnetTower":
+        """Load from the installed package `sead`. Raises `MissingWeights` or `WrongWeights`."""
+        return cls.from_file(package_file("sead", "data/YamNet_w8a8.onnx.zip"), device)
+
+    @classmethod
+    def from_file(cls, path: Path, device: torch.device) -> "YamnetTower":
+        """Load a zip of an ONNX model and the file of its tensors. Raises `WrongWeights`."""
+        tower = cls()
+        try:
+            weights, biases = _in_order(_unpack(path))
+            tensors = [tensor for pair in zip(weights, biases, strict=True) for tensor in pair]
+            tower.load_state_dict(dict(zip(_names(), tensors, strict=True)), strict=True)
+        except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+            raise WrongWeights(f"{path} does not hold YAMNet: {str(error)[:200]}") from error
+        return tower.to(device).eval().requires_grad_(requires_grad=False)
+
+    def log_mel(self, samples: Tensor) -> Tensor:
+        """Mono samples [n] at SAMPLE_RATE, n >= 1 -> log-mel [steps, BANDS], a step of 10 ms.
+
+        The window is scaled to a peak of 0.5, so gain does not matter. Frames of 25 ms under a Hann window, magnitudes
+        of an FFT of 512 points, log(mel + 0.001).
+        """
+        peak = samples.abs().amax()
+        samples = samples * torch.where(peak > _NOTHING, _PEAK / peak.clamp(min=_NOTHING), 1.0)
+        padded = functional.pad(samples, (0, max(0, _FRAME - samples.shape[0])))
+        frames = padded.unfold(0, _FRAME, _STEP) * self.window
+        return torch.log(torch.fft.rfft(frames, n=_FFT).abs() @ self.filters + _OFFSET)
+
+    def features(self, samples: Tensor) -> Tensor:
+        """Mono samples [n] at SAMPLE_RATE, n >= 1 -> the features of each patch [patches, FEATURES]."""
+        patches = split_patches(self.log_mel(samples)).unsqueeze(1)
+        x = functional.pad(patches.contiguous(memory_format=torch.channels_last), (0, 1, 0, 1))
+        return torch.as_tensor(self.layers(functional.relu_(self.first(x))).mean(dim=(2, 3)))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Features [patches, FEATURES] -> logits of the classes [patches, CLASSES]; several may be heard at once."""
+        return torch.as_tensor(self.classes(features))
+
+
+def _mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(1127.0 * np.log1p(hertz / 700.0))
+
+
+def _unpack(path: Path) -> dict[str, Tensor]:
+    with zipfile.ZipFile(path) as archive:
+        files = {PurePosixPath(name).suffix: name for name in archive.namelist() if not name.endswith("/")}
+        return read_tensors(archive.read(files[".onnx"]), archive.read(files[".data"]))
+
+
+def _in_order(tensors: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights and biases in the order of the network: its exporter numbered them in that order."""
+    numbered = sorted(
+        (int(name.removeprefix("onnx::Conv_")), tensor)
+        for name, tensor in tensors.items()
+        if name.startswith("onnx::Conv_") and name.removeprefix("onnx::Conv_").isdigit()
+    )
+    weights = [tensor for _, tensor in numbered if tensor.ndim == 4]
+    biases = [tensor for _, tensor in numbered if tensor.ndim == 1]
+    return [*weights, tensors["model.classifier.weight"]], [*biases, tensors["model.classifier.bias"]]
+
+
+def _names() -> list[str]:
+    """Parameters of `YamnetTower` in the order of the network."""
+    layers = [f"layers.{row}.{kind}" for row in range(len(_LAYERS)) for kind in ("depthwise", "pointwise")]
+    return [f"{module}.{part}" for module in ("first", *layers, "classes") for part in ("weight", "bias")]

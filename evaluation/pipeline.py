@@ -18,7 +18,6 @@ from evaluation.report import Report, Row
 from models.bundle import LoadedBundle
 from models.clap.base import Clap
 from models.decoder import Generated
-from models.directions import mean_direction
 from models.prompt import Prompt
 from models.reranking import Reranker, candidates
 
@@ -91,8 +90,8 @@ def hear(clips: Sequence[Clip], listen: Listen, clap: Clap, progress: Progress) 
     vectors = []
     for clip in progress.track(clips, description="hearing"):
         windows = listen(clip.path)
-        heard = [clap.embed_audio(some) for some in _pieces(windows, _WINDOWS_AT_ONCE)]
-        vectors.append(mean_direction(np.concatenate(heard)))
+        frames = [heard for some in _pieces(windows, _WINDOWS_AT_ONCE) for heard in clap.hear(some)]
+        vectors.append(clap.embed_frames([np.concatenate(frames)])[0])
     names = tuple(str(clip.path) for clip in clips)
     return Sounds(names, tuple(clip.references for clip in clips), np.stack(vectors))
 

@@ -1,1 +1,1 @@
-"""Recordings as they are sent: containers, decoding, windows."""
+"""Recordings as they are sent: containers, decoding, rumble, windows."""

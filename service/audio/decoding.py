@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from service.audio import mpeg
 from service.audio.containers import ACCEPTED, BrokenContainer, Container, UnknownContainer, inspect
-from service.audio.rumble import without_rumble
-from service.audio.windows import SILENT_PEAK, Window, cut, peak_of
+from service.audio.rumble import CUT_HERTZ, remove_rumble
+from service.audio.windows import SILENT_PEAK, STEPS_OF_SILENCE, Window, cut, peak_of
 from service.errors import EmptyAudio, NotAudio, TooLarge, UnreadableAudio
 from service.settings import AudioSettings, variable_name
 
@@ -22,9 +22,8 @@ FloatArray = NDArray[np.float32]
 
 LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
 _BLOCK_SAMPLES = 1 << 16
-# Of the full scale, by soundfile's name of the encoding. Those of 16 bits and more lie below `SILENT_PEAK`.
-_STEPS = {"PCM_S8": 1 / 128, "PCM_U8": 1 / 128}
-_SILENT_STEPS = 3.0
+# What libsndfile calls the formats that are coarser than 16 bits -> their smallest step, full scale being 1.
+_COARSE_STEPS = {"PCM_S8": 2.0**-7, "PCM_U8": 2.0**-7, "ULAW": 2.0**-12, "ALAW": 2.0**-11}
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Recording:
         samples: mono float32 [samples] in [-1, 1] at `sample_rate`.
         sample_rate: in Hz.
         duration: of the recording as it was sent, in seconds.
-        silent_peak: what stays below is silence, in the samples' unit.
+        silent_peak: samples that stay below this magnitude are silence, given how finely the recording was written.
     """
 
     samples: FloatArray
@@ -49,7 +48,8 @@ class Recording:
 
     def cut(self, seconds: float, hearings: int = 1) -> list[Window]:
         """Cut into windows that know their time, and may overlap: see `service.audio.windows.cut`."""
-        return cut(self.samples, self.duration, max(1, int(seconds * self.sample_rate)), hearings)
+        longest = max(1, int(seconds * self.sample_rate))
+        return cut(self.samples, self.duration, longest, hearings, self.silent_peak)
 
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
@@ -63,38 +63,48 @@ class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class _Downmix:
-    """Averages channels block by block, and keeps the account that shows whether they cancelled out."""
+    """Averages channels block by block, and keeps the account that shows whether they cancelled out.
+
+    Offsets are left out of the account: what is in opposite phase would not be missed beside an offset common to all.
+    """
 
     def __init__(self, channels: int) -> None:
-        self._energy = np.zeros(channels)
-        self._mixed_energy = 0.0
+        self._sums = np.zeros(channels)
+        self._squares = np.zeros(channels)
+        self._mixed_squares = 0.0
         self.frames = 0
 
     def add(self, block: FloatArray) -> FloatArray:
         """Frames [n, channels] -> their mean [n]."""
         mixed: NDArray[np.float64] = block.mean(axis=1, dtype=np.float64)
-        self._energy += np.square(block, dtype=np.float64).sum(axis=0)
-        self._mixed_energy += float(np.square(mixed).sum())
+        self._sums += block.sum(axis=0, dtype=np.float64)
+        self._squares += np.square(block, dtype=np.float64).sum(axis=0)
+        self._mixed_squares += float(np.square(mixed).sum())
         self.frames += len(block)
         return mixed.astype(np.float32)
 
     @property
     def loudest(self) -> int:
         """The channel of most energy."""
-        return int(self._energy.argmax())
+        return int(self._energies.argmax())
 
     @property
     def cancelled(self) -> bool:
         """Whether the mean is far below what the loudest channel alone would leave of itself in it."""
-        alone = float(self._energy.max()) / len(self._energy) ** 2
-        return self._mixed_energy < 0.25 * alone
+        mixed = self._mixed_squares - float(self._sums.mean()) ** 2 / self.frames
+        alone = float(self._energies.max()) / len(self._sums) ** 2
+        return mixed < 0.25 * alone
+
+    @property
+    def _energies(self) -> NDArray[np.float64]:
+        return self._squares - self._sums**2 / self.frames
 
 
 def decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
     """Decode a whole recording. Blocking: call it from a thread.
 
-    Channels are averaged; where they cancel each other out, the loudest one is taken instead. Rumble and any offset are
-    removed before the level is judged.
+    Channels are averaged; where they cancel each other out, the loudest one is taken instead. What lies below hearing
+    is taken away, see `service.audio.rumble`, before the level is judged.
 
     Args:
         data: the file, in one of the containers of `service.audio.containers`.
@@ -105,7 +115,7 @@ def decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
         NotAudio: the bytes are of no accepted container.
         TooLarge: it is longer than `limits.max_seconds`.
         UnreadableAudio: it is damaged, cut short, not finite, or of a rate outside 8 to 192 kHz.
-        EmptyAudio: it has no samples, too few, or only silence: a constant, dither, rumble.
+        EmptyAudio: it has no samples, too few, or silence only: nothing, a constant, dither.
     """
     container = _inspect(data)
     _check_length(container.stated_seconds, limits)
@@ -117,17 +127,28 @@ def decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
         recording = _decode(data, sample_rate, limits)
     except soundfile.SoundFileError as error:
         raise UnreadableAudio(f"the {container.kind.upper()} data cannot be decoded: {_reason(error)}") from error
+    remove_rumble(recording.samples, sample_rate)
     peak = peak_of(recording.samples)
     if not math.isfinite(peak):
         raise UnreadableAudio("the recording holds samples too large to be resampled")
     if peak < recording.silent_peak:
-        level = 20 * math.log10(recording.silent_peak)
-        raise EmptyAudio(
-            f"there is nothing to hear: without rumble and offset the recording never rises above {level:.0f} dBFS"
-        )
+        raise EmptyAudio(_nothing_to_hear(peak, recording.silent_peak))
     if peak > 1.0:
         recording.samples[:] /= peak
     return recording
+
+
+def _nothing_to_hear(peak: float, silent_peak: float) -> str:
+    found = f"the recording peaks at {_dbfs(peak):.1f} dBFS" if peak > 0 else "nothing is left of the recording"
+    steps = f"{STEPS_OF_SILENCE} steps of {'16 bits' if silent_peak == SILENT_PEAK else 'its format'}"
+    return (
+        f"there is nothing to hear: {found} once its offset and rumble below {CUT_HERTZ:g} Hz are removed,"
+        f" and what stays below {_dbfs(silent_peak):.1f} dBFS, {steps}, is taken for silence"
+    )
+
+
+def _dbfs(magnitude: float) -> float:
+    return 20 * math.log10(magnitude)
 
 
 def _inspect(data: bytes) -> Container:
@@ -151,10 +172,9 @@ def _decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
         stated = int(file.frames)
         known = 0 < stated < 1 << 62
         _check_length(stated / rate if known else None, limits)
-        silent_peak = max(SILENT_PEAK, _SILENT_STEPS * _STEPS.get(file.subtype, 0.0))
         downmix = _Downmix(file.channels)
         mixed = (downmix.add(block) for block in _blocks(file, limits))
-        samples = _resampled(without_rumble(mixed, rate), rate, sample_rate, stated if known else 0)
+        samples = _resampled(mixed, rate, sample_rate, stated if known else 0)
         frames = downmix.frames
         if known and frames < stated:
             raise UnreadableAudio(
@@ -167,6 +187,7 @@ def _decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
                 f"the recording lasts {frames / rate:.4f} s; at least {limits.min_seconds} s are needed"
                 f" ({variable_name('audio', 'min_seconds')})"
             )
+        silent_peak = max(SILENT_PEAK, STEPS_OF_SILENCE * _COARSE_STEPS.get(file.subtype, 0.0))
     if downmix.cancelled:
         samples = _one_channel(data, downmix.loudest, sample_rate, limits, frames)
     return Recording(samples, sample_rate, frames / rate, silent_peak)
@@ -175,8 +196,7 @@ def _decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
 def _one_channel(data: bytes, channel: int, sample_rate: int, limits: AudioSettings, frames: int) -> FloatArray:
     with _Sequential(io.BytesIO(data)) as file:
         blocks = (np.ascontiguousarray(block[:, channel]) for block in _blocks(file, limits))
-        rate = int(file.samplerate)
-        return _resampled(without_rumble(blocks, rate), rate, sample_rate, frames)
+        return _resampled(blocks, int(file.samplerate), sample_rate, frames)
 
 
 def _blocks(file: soundfile.SoundFile, limits: AudioSettings) -> Iterator[FloatArray]:
@@ -200,14 +220,46 @@ def _blocks(file: soundfile.SoundFile, limits: AudioSettings) -> Iterator[FloatA
 
 
 def _resampled(blocks: Iterator[FloatArray], rate: int, sample_rate: int, frames: int) -> FloatArray:
-    """Blocks at a rate -> all samples at another; `frames` is how many are expected, if that is known."""
-    expected = math.ceil(frames * sample_rate / rate) + 1
+    """Blocks at a rate -> all samples at another; `frames` is how many are expected, if that is known.
+
+    When it resamples, the offset of the beginning is left out.
+    """
     if rate == sample_rate:
-        return _joined(blocks, expected)
+        return _joined(blocks, frames + 1)
+    settled = _Settled(blocks, rate)
     stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
-    resampled = (stream.resample_chunk(block) for block in blocks)
+    resampled = (stream.resample_chunk(block) for block in settled)
     last = (stream.resample_chunk(block, last=True) for block in [np.zeros(0, np.float32)])
-    return _joined(chain(resampled, last), expected)
+    samples = _joined(chain(resampled, last), math.ceil((frames + settled.margin) * sample_rate / rate) + 1)
+    return samples[: int(settled.frames * sample_rate / rate + 0.5)]
+
+
+class _Settled:
+    """Blocks made ready for a resampler, which supposes 0 before and after them and rings where that is a step.
+
+    They begin near 0, since the mean of the first 20 ms is taken from all, and go on with their reflection.
+
+    Attributes:
+        margin: samples of the reflection.
+        frames: samples so far, the margin not counted.
+    """
+
+    def __init__(self, blocks: Iterator[FloatArray], rate: int) -> None:
+        self._blocks = blocks
+        self.margin = rate // 50
+        self.frames = 0
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        offset, end = np.float32(0), np.zeros(0, np.float32)
+        for block in self._blocks:
+            if self.frames == 0:
+                offset = np.float32(block[: self.margin].mean(dtype=np.float64))
+            self.frames += len(block)
+            settled = block - offset
+            end = settled[-self.margin :]
+            yield settled
+        if len(end):
+            yield np.pad(end, (0, self.margin), mode="symmetric")[len(end) :]
 
 
 def _joined(parts: Iterable[FloatArray], expected: int) -> FloatArray:

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 
-# Four steps of 16 bits: dither of up to two, resampled, stays below.
-SILENCE_DBFS = -78.0
-SILENT_PEAK = 10 ** (SILENCE_DBFS / 20)
+# What never rises above so many steps of its samples is dither, or a converter's last bit. Dither between -2 and 2
+# steps, wider than any in use, reaches 3.7 of them once it is resampled.
+STEPS_OF_SILENCE = 4
+# Lossy formats state no step, and finer ones are seldom better than their source: both count as 16 bits, -78 dBFS.
+SILENT_PEAK = STEPS_OF_SILENCE * 2.0**-15
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Window:
         heard_to: where they end.
         start: in seconds; windows that overlap meet halfway between their middles.
         end: in seconds: the start of the next window, or of the last one the recording's duration.
+        silent_peak: the recording's, see `service.audio.decoding.Recording`.
     """
 
     samples: FloatArray
@@ -31,16 +34,12 @@ class Window:
     heard_to: float
     start: float
     end: float
+    silent_peak: float = SILENT_PEAK
 
     @property
     def silent(self) -> bool:
         """Whether there is nothing to hear in it."""
-        return is_silent(self.samples)
-
-
-def is_silent(samples: FloatArray) -> bool:
-    """Whether samples never rise above `SILENCE_DBFS`."""
-    return peak_of(samples) < SILENT_PEAK
+        return peak_of(self.samples) < self.silent_peak
 
 
 def peak_of(samples: FloatArray) -> float:
@@ -48,7 +47,9 @@ def peak_of(samples: FloatArray) -> float:
     return max(float(samples.max(initial=0.0)), -float(samples.min(initial=0.0)))
 
 
-def cut(samples: FloatArray, duration: float, longest: int, hearings: int = 1) -> list[Window]:
+def cut(
+    samples: FloatArray, duration: float, longest: int, hearings: int = 1, silent_peak: float = SILENT_PEAK
+) -> list[Window]:
     """Cut into the fewest equal windows that together cover everything, with others between each two of them.
 
     Equal windows, since a sliver left over at the end would weigh as much as a whole window.
@@ -58,6 +59,7 @@ def cut(samples: FloatArray, duration: float, longest: int, hearings: int = 1) -
         duration: in seconds.
         longest: samples of a window.
         hearings: windows that hear a moment, but near both ends. `cut(...)[::hearings]` are those without overlap.
+        silent_peak: below which a window is silent.
     """
     count = max(1, math.ceil(len(samples) / longest))
     size, longer = divmod(len(samples), count)
@@ -72,6 +74,6 @@ def cut(samples: FloatArray, duration: float, longest: int, hearings: int = 1) -
     meetings = [(sum(one) + sum(other)) / 4 for one, other in pairwise(heard)]
     times = pairwise([0.0, *meetings, duration])
     return [
-        Window(samples[start:end], *lies, *spoken)
+        Window(samples[start:end], *lies, *spoken, silent_peak)
         for (start, end), lies, spoken in zip(bounds, heard, times, strict=True)
     ]

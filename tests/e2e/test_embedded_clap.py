@@ -7,6 +7,9 @@ import torch
 import models.embedded
 from models.clap.base import FloatArray
 from models.clap.embedded import EmbeddedClap
+from service.audio.decoding import decode
+from service.settings import AudioSettings
+from tests.recordings import encode
 
 pytestmark = pytest.mark.embedded
 RATE = 44_100
@@ -52,6 +55,26 @@ def test_gain_does_not_change_a_vector(clap: EmbeddedClap) -> None:
     clip = _siren(3.0)
     loud, quiet = clap.embed_audio([clip, clip * 0.003])
     assert float(loud @ quiet) > 0.999
+
+
+def _heard(clap: EmbeddedClap, samples: FloatArray, rate: int = RATE) -> FloatArray:
+    [window] = decode(encode(samples, rate, subtype="FLOAT"), RATE, AudioSettings()).windows(clap.window_seconds)
+    return np.asarray(clap.embed_audio([window])[0])
+
+
+@pytest.mark.parametrize("rate", [RATE, 16_000])
+def test_an_offset_and_rumble_do_not_change_what_is_heard(clap: EmbeddedClap, rate: int) -> None:
+    length = 4 * rate
+    rain = np.random.default_rng(3).normal(scale=0.05, size=length).astype(np.float32)
+    time = np.arange(length) / rate
+    plain = _heard(clap, rain, rate)
+    for below in (0.1, -0.5, 0.5 * np.sin(2 * np.pi * 5 * time), 0.3 * np.sin(2 * np.pi * 2 * time) + 0.2):
+        assert float(plain @ _heard(clap, (rain + below).astype(np.float32), rate)) > 0.99
+
+
+def test_taking_rumble_away_leaves_a_recording_without_it_as_it_was(clap: EmbeddedClap) -> None:
+    for clip in (_siren(3.0) / 4, _noise(3.0) / 2):
+        assert float(_heard(clap, clip) @ clap.embed_audio([clip])[0]) > 0.99
 
 
 def test_a_siren_is_told_from_rain_and_speech(clap: EmbeddedClap) -> None:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from service.audio.decoding import Recording, decode
-from service.audio.rumble import without_rumble
 from service.errors import EmptyAudio, NotAudio, TooLarge, UnreadableAudio
 from service.settings import AudioSettings
 from tests.recordings import Samples, encode, tone, wav
@@ -16,11 +15,6 @@ RATE = 16_000
 def strongest(samples: Samples, rate: int) -> float:
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
     return float(spectrum.argmax() * rate / len(samples))
-
-
-def cleared(samples: Samples) -> Samples:
-    """What is left of samples at `RATE` without what lies below hearing."""
-    return np.concatenate(list(without_rumble([samples], RATE)))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +65,8 @@ def test_equal_channels_sound_like_one(kind: str, channels: int) -> None:
 def test_channels_are_averaged() -> None:
     stereo = np.stack([tone(0.5), np.zeros(8_000, np.float32)], axis=1)
     recording = decode(encode(stereo, RATE, subtype="FLOAT"), RATE, LIMITS)
-    np.testing.assert_allclose(recording.samples, cleared(tone(0.5) / 2), atol=1e-6)
+    half = decode(encode(tone(0.5) / 2, RATE, subtype="FLOAT"), RATE, LIMITS)
+    np.testing.assert_allclose(recording.samples, half.samples, atol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [RATE, 44_100])
@@ -80,6 +75,19 @@ def test_channels_that_cancel_out_leave_the_loudest(rate: int) -> None:
     opposite = np.stack([mono * 0.5, -mono, mono * 0.5], axis=1)
     recording = decode(encode(opposite, rate), RATE, LIMITS)
     assert np.abs(recording.samples).max() == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("offset", [0.3, -0.3])
+def test_channels_that_cancel_out_but_for_their_offset_leave_the_loudest(offset: float) -> None:
+    opposite = np.stack([tone(0.5) * 0.5, -tone(0.5)], axis=1) + np.float32(offset)
+    recording = decode(encode(opposite), RATE, LIMITS)
+    assert np.abs(recording.samples).max() == pytest.approx(0.5, abs=0.02)
+
+
+def test_channels_of_opposite_offsets_are_averaged() -> None:
+    stereo = np.stack([tone(0.5) + 0.4, np.zeros(8_000) - 0.4], axis=1).astype(np.float32)
+    recording = decode(encode(stereo), RATE, LIMITS)
+    assert np.abs(recording.samples).max() == pytest.approx(0.25, abs=0.01)
 
 
 @pytest.mark.parametrize("seconds", [0.1, 60.0])
@@ -211,13 +219,105 @@ def test_zero_bytes_are_refused() -> None:
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
 def test_digital_silence_is_refused(kind: str) -> None:
-    with pytest.raises(EmptyAudio, match="nothing to hear"):
+    with pytest.raises(EmptyAudio, match="nothing to hear: nothing is left"):
         decode(encode(tone() * 0, RATE, kind), RATE, LIMITS)
+
+
+# The finer ones as they are when they come from 16 bits.
+LINEAR = {"PCM_U8": 2.0**-7, "PCM_16": 2.0**-15, "PCM_24": 2.0**-15, "FLOAT": 2.0**-15}
+STEP = LINEAR | {"ULAW": 2.0**-12, "ALAW": 2.0**-11}
+
+
+@pytest.mark.parametrize("rate", [8_000, RATE, 44_100, 48_000])
+@pytest.mark.parametrize("subtype", STEP)
+@pytest.mark.parametrize("steps", [-1, 3, 0.3, 10])
+def test_a_constant_is_silence_of_which_nothing_is_left(rate: int, subtype: str, steps: float) -> None:
+    constant = np.full(rate, steps * STEP[subtype], np.float32)
+    with pytest.raises(EmptyAudio, match="nothing to hear: nothing is left"):
+        decode(encode(constant, rate, subtype=subtype), RATE, LIMITS)
+
+
+def test_half_the_full_scale_throughout_and_a_slow_drift_are_silence() -> None:
+    for level in (np.full(44_100, 0.5), np.linspace(-0.03, 0.02, 10 * 44_100)):
+        with pytest.raises(EmptyAudio, match="nothing to hear"):
+            decode(encode(level.astype(np.float32), 44_100), RATE, LIMITS)
+
+
+def test_channels_of_opposite_constants_are_silence() -> None:
+    with pytest.raises(EmptyAudio, match="nothing to hear"):
+        decode(encode(np.tile(np.array([0.5, -0.5], np.float32), (RATE, 1))), RATE, LIMITS)
+
+
+def dither(width: int, samples: int) -> Samples:
+    """What dither of a triangular density between -width and width steps makes of silence, in steps."""
+    steps = np.round(np.random.default_rng(5).triangular(-width, 0, width, samples))
+    return np.asarray(steps, np.float32)
+
+
+@pytest.mark.parametrize(("rate", "heard_at"), [(8_000, 48_000), (44_100, 16_000), (44_100, 44_100)])
+@pytest.mark.parametrize("subtype", LINEAR)
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("offset", [0.0, 0.25])
+def test_dither_is_silence(rate: int, heard_at: int, subtype: str, width: int, offset: float) -> None:
+    noise = dither(width, 5 * rate) * np.float32(STEP[subtype]) + np.float32(offset)
+    with pytest.raises(EmptyAudio, match=r"nothing to hear: the recording peaks at -\d\d"):
+        decode(encode(noise, rate, subtype=subtype), heard_at, LIMITS)
+
+
+@pytest.mark.parametrize("subtype", ["ULAW", "ALAW"])
+@pytest.mark.parametrize("rate", [8_000, 44_100])
+def test_the_lowest_codes_of_a_telephone_line_are_silence(subtype: str, rate: int) -> None:
+    codes = np.random.default_rng(4).integers(-1, 2, 5 * rate) * np.float32(2.0**-12)
+    with pytest.raises(EmptyAudio, match=r"nothing to hear: the recording peaks at -6\d"):
+        decode(encode(codes, rate, subtype=subtype), 48_000, LIMITS)
+
+
+@pytest.mark.parametrize(("kind", "subtype"), [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None), ("FLAC", "PCM_24")])
+def test_dither_of_16_bits_is_silence_in_every_format(kind: str, subtype: str | None) -> None:
+    with pytest.raises(EmptyAudio, match="nothing to hear"):
+        decode(encode(dither(1, 5 * 48_000) * np.float32(2.0**-15), 48_000, kind, subtype), 44_100, LIMITS)
+
+
+def test_silence_is_answered_with_what_was_found_and_the_threshold() -> None:
+    with pytest.raises(EmptyAudio, match=r"peaks at -8\d\.\d dBFS .* stays below -78\.3 dBFS, 4 steps of 16 bits"):
+        decode(encode(dither(1, RATE) * np.float32(2.0**-15)), RATE, LIMITS)
+    with pytest.raises(EmptyAudio, match=r"peaks at -\d\d\.\d dBFS .* stays below -30\.1 dBFS, 4 steps of its format"):
+        decode(encode(dither(1, RATE) * np.float32(2.0**-7), subtype="PCM_U8"), RATE, LIMITS)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+@pytest.mark.parametrize("dbfs", [-66, -70])
+def test_quiet_rain_and_a_quiet_voice_are_heard(subtype: str, rate: int, dbfs: int) -> None:
+    rain = np.random.default_rng(6).normal(size=5 * rate)
+    time = np.arange(5 * rate) / rate
+    voice = sum(np.sin(2 * np.pi * 120 * n * time) / n for n in range(1, 20)) * np.sin(2 * np.pi * 2 * time) ** 2
+    for sound in (rain, voice):
+        quiet = (sound / np.abs(sound).max() * 10 ** (dbfs / 20)).astype(np.float32)
+        heard = decode(encode(quiet, rate, subtype=subtype), rate, LIMITS)
+        assert 20 * np.log10(np.abs(heard.samples).max()) == pytest.approx(dbfs, abs=1)
+        heard = decode(encode(quiet, rate, subtype=subtype), RATE, LIMITS)
+        assert not any(window.silent for window in heard.cut(10.0))
+
+
+def test_windows_are_silent_by_the_rule_of_their_recording() -> None:
+    dithered = np.concatenate([dither(1, 10 * RATE) * np.float32(2.0**-7), tone(10.0)])
+    coarse = decode(encode(dithered, subtype="PCM_U8"), RATE, LIMITS)
+    fine = decode(encode(dithered, subtype="PCM_16"), RATE, LIMITS)
+    assert [window.silent for window in coarse.cut(5.0)] == [True, True, False, False]
+    assert [window.silent for window in fine.cut(5.0)] == [False, False, False, False]
 
 
 def test_a_quiet_recording_is_heard() -> None:
     quiet = decode(encode(tone() * 1e-3, subtype="PCM_24"), RATE, LIMITS)
-    assert np.abs(quiet.samples).max() == pytest.approx(1e-3 * np.abs(cleared(tone())).max(), rel=0.01)
+    assert np.abs(quiet.samples[RATE // 8 : -RATE // 8]).max() == pytest.approx(5e-4, rel=0.01)
+
+
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+def test_an_offset_is_not_heard(rate: int) -> None:
+    plain = decode(encode(tone(2.0, rate), rate, subtype="FLOAT"), RATE, LIMITS)
+    offset = decode(encode(tone(2.0, rate) + np.float32(0.3), rate, subtype="FLOAT"), RATE, LIMITS)
+    np.testing.assert_allclose(offset.samples, plain.samples, atol=1e-5)
 
 
 def test_too_short_a_recording_is_refused_with_the_setting() -> None:
@@ -227,8 +327,8 @@ def test_too_short_a_recording_is_refused_with_the_setting() -> None:
 
 def test_samples_beyond_full_scale_are_scaled_down_not_clipped() -> None:
     recording = decode(encode(tone() * 8, subtype="FLOAT"), RATE, LIMITS)
-    loud = cleared(tone() * 8)
-    np.testing.assert_allclose(recording.samples, loud / np.abs(loud).max(), atol=1e-5)
+    plain = decode(encode(tone(), subtype="FLOAT"), RATE, LIMITS)
+    np.testing.assert_allclose(recording.samples, plain.samples / np.abs(plain.samples).max(), atol=1e-5)
 
 
 def test_a_small_file_of_many_hours_is_refused_before_it_is_decoded() -> None:

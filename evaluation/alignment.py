@@ -14,7 +14,7 @@ from evaluation.alignment_measures import Figure, best_rank, bootstrap, ranks, r
 from models.clap.base import Clap, FloatArray
 from models.clap.embedded import EmbeddedClap
 from models.clap.minilm import MiniLmTextTower
-from training.alignment_data import SHIPPABLE, Clip, read_audio, read_clips, read_labels, windows
+from training.alignment_data import Clip, read_audio, read_clips, windows
 from training.alignment_text import read_captions
 
 _CAPTIONED = "captioned:clotho_v2"
@@ -33,29 +33,6 @@ def label_accuracy(clap: Clap, clips: list[Clip]) -> Figure:
     found = (embed_clips(clap, clips) @ texts.T).argmax(axis=1)
     right = np.array([names[index] == clip.label for index, clip in zip(found, clips, strict=True)], dtype=np.float64)
     return bootstrap(right, np.arange(len(clips)), _mean, seed=0)
-
-
-def kinds_never_trained_on(clap: Clap, clips: list[Clip]) -> Figure:
-    """Mean reciprocal rank of each clip's kind of sound among all kinds, by the captions written for it.
-
-    Kinds weigh alike. Of weights without a kernel it says how kinds never trained on are heard: no clip has a part in
-    them.
-    """
-    labels = read_labels()
-    known = [clip for clip in clips if clip.collection in SHIPPABLE and clip.label in labels]
-    groups = [labels[clip.label].group for clip in known]
-    names = sorted(set(groups))
-    said = {
-        name: list(dict.fromkeys(text for label in labels.values() if label.group == name for text in label.captions))
-        for name in names
-    }
-    kinds = np.stack([clap.embed_text(said[name]).mean(axis=0) for name in names])
-    kinds /= np.linalg.norm(kinds, axis=1, keepdims=True)
-    reciprocal = 1.0 / ranks(embed_clips(clap, known) @ kinds.T, np.array([names.index(one) for one in groups]))
-    of_kind = np.array(
-        [np.mean([value for value, one in zip(reciprocal, groups, strict=True) if one == name]) for name in names]
-    )
-    return bootstrap(of_kind, np.arange(len(names)), _mean, seed=0)
 
 
 def retrieval(clap: Clap, clips: list[Clip], vectors: FloatArray) -> dict[str, Figure]:
@@ -93,11 +70,10 @@ def main(
     weights: Annotated[Path, typer.Option(help="clap.safetensors to measure.")] = Path(
         "models/embedded/clap.safetensors"
     ),
-    kernel: Annotated[bool, typer.Option(help="Without it, no labelled clip has a part in what is measured.")] = True,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
 ) -> None:
     """Print accuracy and retrieval of the embedded CLAP on the dev clips, with 95% intervals over clips."""
-    clap = EmbeddedClap.load(weights, torch.device("cpu"), kernel=kernel)
+    clap = EmbeddedClap.load(weights, torch.device("cpu"))
     clips = read_clips(audio_csv)
     captioned = [clip for clip in clips if clip.collection == _CAPTIONED]
     vectors = embed_clips(clap, captioned)
@@ -108,7 +84,6 @@ def main(
         "instruments (never trained on), accuracy": label_accuracy(
             clap, [clip for clip in clips if clip.collection == "instruments"]
         ),
-        "kinds of sound, mean reciprocal rank": kinds_never_trained_on(clap, clips),
         **retrieval(clap, captioned, vectors),
         **caption_quality(clap, captioned, vectors, read_captions(captions / "clotho_train.csv.gz")),
     }

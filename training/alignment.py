@@ -28,12 +28,12 @@ from training.alignment_data import (
 )
 from training.alignment_features import hear
 from training.alignment_fit import (
+    ClassSentences,
     EmbedText,
     Examples,
     Recipe,
     build_examples,
     category_vectors,
-    class_vectors,
     fit_kernel,
     fit_priors,
 )
@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 EXAMPLES = 1200
 COMPOSED = 6000
 TEMPERATURE = 0.05
+CACHE = Path("runs/alignment")
 # Half precision changes an embedding by less than 1e-3 and halves the file.
 _HALF = (
     *("landmarks", "coefficients", "reduction", "class_vectors", "category_vectors"),
@@ -62,27 +63,27 @@ def prepare(
     embed = centred(text, text_mean)
     head = AlignmentHead(landmarks=0)
     head.text_mean.copy_(text_mean)
-    head.class_vectors.copy_(class_vectors(classes, embed))
+    said = ClassSentences.read(classes, embed)
+    head.class_vectors.copy_(said.vectors)
     head.category_vectors.copy_(category_vectors(read_categories(), embed))
     fit_priors(head, heard[: len(clips)], classes, recipe)
     logger.info("training the network on captions")
-    train_network(head, lessons(captions, classes, embed, seed), Schooling(), seed)
+    train_network(head, lessons(captions, classes, said, embed, seed), Schooling(), seed)
     return head, build_examples(head, [*heard, *mixed], labels, embed)
 
 
-def lessons(captions: Path, classes: list[SoundClass], embed: EmbedText, seed: int) -> Lessons:
+def lessons(captions: Path, classes: list[SoundClass], said: ClassSentences, embed: EmbedText, seed: int) -> Lessons:
     """What the network learns from: the corpora that may be shipped, composed sentences, and the classes' own."""
-    said = embed([text for name in CORPORA for text in read_captions(captions / f"{name}.csv.gz")])
-    own = embed([sentence for one in classes for sentence in one.sentences])
-    names = embed([f"the sound of {one.name}" for one in classes])
+    corpora = embed([text for name in CORPORA for text in read_captions(captions / f"{name}.csv.gz")])
+    own = said.own.flatten(0, 1)
     # A caption speaks of a class as much as it is like the sentence of the class that it is most like.
-    relevance = (said @ own.T).view(len(said), len(classes), -1).amax(dim=2).maximum(said @ names.T)
+    nearest = (corpora @ own.T).view(len(corpora), len(classes), -1).amax(dim=2)
     composed, members = compose(classes, COMPOSED, seed)
     present = torch.zeros(len(composed), len(classes))
     for row, chosen in enumerate(members):
         present[row, list(chosen)] = 1.0
-    each = torch.eye(len(classes)).repeat_interleave(len(classes[0].sentences), dim=0)
-    return Lessons(said, relevance, embed(composed), present, own, each)
+    each = torch.eye(len(classes)).repeat_interleave(said.own.shape[1], dim=0)
+    return Lessons(corpora, nearest.maximum(corpora @ said.names.T), embed(composed), present, own, each)
 
 
 def centred(text: MiniLmTextTower, text_mean: Tensor) -> EmbedText:
@@ -120,7 +121,7 @@ def main(
     text_mean: Annotated[
         Path | None, typer.Option(help="A text mean [384] made before, .npy, instead of --captions'.")
     ] = None,
-    cache: Annotated[Path, typer.Option(help="Where features are kept between runs.")] = Path("runs/alignment"),
+    cache: Annotated[Path, typer.Option(help="Where features are kept between runs.")] = CACHE,
 ) -> None:
     """Train the alignment head and write it into a bundle's folder."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from models.clap import yamnet
 from models.clap.aisfx import FEATURES, HIDDEN
-from models.clap.alignment import REDUCED, TEXT_DIM, AlignmentHead, audible, inputs_of
+from models.clap.alignment import REDUCED, TEXT_DIM, AlignmentHead, inputs_of, sounding
 from models.clap.categories import CATEGORIES
 from training.alignment_data import Label, SoundClass
 from training.alignment_features import Heard, balanced
@@ -79,17 +79,30 @@ def category_vectors(sentences: dict[str, tuple[str, ...]], embed: EmbedText) ->
     return functional.normalize(means - means.mean(dim=0), dim=1)
 
 
-def class_vectors(classes: Sequence[SoundClass], embed: EmbedText) -> Tensor:
-    """Per class the mean of its sentence vectors and that of its name, which counts as much: [classes, TEXT_DIM]."""
-    names = embed([f"the sound of {one.name}" for one in classes])
-    said = torch.stack([embed(list(one.sentences)).mean(dim=0) for one in classes])
-    return functional.normalize(said + names, dim=1)
+@dataclass(frozen=True)
+class ClassSentences:
+    """What is said of each class: its name [classes, TEXT_DIM] and its own sentences [classes, sentences, TEXT_DIM]."""
+
+    names: Tensor
+    own: Tensor
+
+    @classmethod
+    def read(cls, classes: Sequence[SoundClass], embed: EmbedText) -> "ClassSentences":
+        """Embed them; every class has as many sentences."""
+        own = embed([sentence for one in classes for sentence in one.sentences])
+        names = embed([f"the sound of {one.name}" for one in classes])
+        return cls(names, own.view(len(classes), -1, TEXT_DIM))
+
+    @property
+    def vectors(self) -> Tensor:
+        """Per class the mean of its sentences and its name, which counts as much: unit [classes, TEXT_DIM]."""
+        return functional.normalize(self.own.mean(dim=1) + self.names, dim=1)
 
 
 @torch.no_grad()
 def fit_priors(head: AlignmentHead, clips: Sequence[Heard], classes: Sequence[SoundClass], recipe: Recipe) -> None:
     """How much each class counts, and the means of both priors, from recordings; their labels play no part."""
-    kept = [audible(item.posteriors) for item in clips]
+    kept = [item.posteriors[sounding(item.posteriors)] for item in clips]
     share = torch.stack([one.square().mean(dim=0).sqrt() for one in kept]).mean(dim=0)
     head.class_weights.copy_(share.clamp(min=1e-5) ** -recipe.rareness)
     head.class_weights[[index for index, one in enumerate(classes) if one.name in UNSAID]] = 0.0
@@ -109,11 +122,10 @@ def build_examples(head: AlignmentHead, heard: Sequence[Heard], labels: dict[str
     weights = torch.from_numpy(balanced([labels[item.labels[0]].group for item in heard])).float()
     written, inputs = [], []
     for item in heard:
-        frames = audible(head.frames(item.posteriors, item.features, item.categories, item.blocks))
-        written.append(head.written(head.prior(frames)))
-        # Beside the posteriors, which say which frames are silent.
-        beside = torch.cat([item.posteriors, inputs_of(item.features, item.blocks)], dim=1)
-        inputs.append(audible(beside)[:, yamnet.CLASSES :].mean(dim=0))
+        heard_in = sounding(item.posteriors)
+        frames = head.frames(item.posteriors, item.features, item.categories, item.blocks)
+        written.append(head.written(head.prior(frames[heard_in])))
+        inputs.append(inputs_of(item.features, item.blocks)[heard_in].mean(dim=0))
     targets = [sum((words[name] for name in item.labels), torch.zeros(TEXT_DIM)) for item in heard]
     return Examples(
         torch.stack(written),

@@ -87,9 +87,8 @@ class AlignmentHead(nn.Module):
         Returns:
             [frames, FRAME]: posteriors, categories, reduced inputs.
         """
-        block = _block_of_frame(len(features), len(blocks)).to(features.device)
         reduced = inputs_of(features, blocks) @ self.reduction + self.reduction_bias
-        return torch.cat([posteriors, categories[block], reduced], dim=1)
+        return torch.cat([posteriors, _around(categories, len(posteriors)), reduced], dim=1)
 
     def heard(self, posteriors: Tensor) -> Tensor:
         """YAMNet's posteriors [frames, CLASSES] -> sentences of the strongest classes [TEXT_DIM], unit norm."""
@@ -128,7 +127,7 @@ class AlignmentHead(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames of one stretch [frames, FRAME] -> unit vector [TEXT_DIM]."""
-        frames = audible(frames)
+        frames = frames[sounding(frames)]
         written = self.written(self.prior(frames))
         residual = self.kernel(self.direction(frames)[None], self.landmarks)[0] @ self.coefficients
         return functional.normalize(written + residual, dim=0)
@@ -159,20 +158,26 @@ class AlignmentHead(nn.Module):
 
 def inputs_of(features: Tensor, blocks: Tensor) -> Tensor:
     """What the kernel is made from, before it is reduced; see `AlignmentHead.frames` -> [frames, INPUTS]."""
-    block = _block_of_frame(len(features), len(blocks)).to(features.device)
     # Features of YAMNet are at least 0 and have long tails, the longest in silence.
-    return torch.cat([features.clamp(max=4.0).sqrt(), blocks[block]], dim=1)
+    return torch.cat([features.clamp(max=4.0).sqrt(), _around(blocks, len(features))], dim=1)
 
 
-def audible(frames: Tensor) -> Tensor:
-    """The frames in which something sounds; all of them where nothing does. Posteriors stand first in a frame."""
-    kept = frames[frames[:, yamnet.SILENCE] < _SILENT]
-    return kept if len(kept) else frames
+def sounding(frames: Tensor) -> Tensor:
+    """Frames, or posteriors alone, which stand first in a frame -> whether something sounds in each [frames].
+
+    Where nothing sounds at all, all are taken.
+    """
+    kept = frames[:, yamnet.SILENCE] < _SILENT
+    return kept if kept.any() else torch.ones_like(kept)
 
 
-def _block_of_frame(frames: int, blocks: int) -> Tensor:
-    """The block around the middle of each frame [frames]; both are spaced evenly over one window."""
-    return ((torch.arange(frames) + 0.5) * (blocks / frames)).long()
+def _around(blocks: Tensor, frames: int) -> Tensor:
+    """Rows of blocks [blocks, n] -> of the block around the middle of each frame [frames, n].
+
+    Frames and blocks are spaced evenly over one window.
+    """
+    middles = torch.arange(frames, device=blocks.device) + 0.5
+    return blocks[(middles * (len(blocks) / frames)).long()]
 
 
 def _split(frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from models.clap.aisfx import WrongWeights
 from models.clap.base import Clap, FloatArray
 from models.clap.whole_windows import mean_directions
+from models.clap.wrapped import WrappedClap
 from models.packages import MissingWeights
 
 _NAMES = ("audio_mean", "text_mean")
@@ -50,18 +51,15 @@ class Centring:
         save_file({"audio_mean": self.audio, "text_mean": self.text}, path)
 
 
-class CentredClap:
-    """A CLAP whose vectors leave centred. Implements `models.clap.base.Clap`."""
+class CentredClap(WrappedClap):
+    """A CLAP whose vectors leave centred. Implements `models.clap.base.Clap`.
+
+    It hears what the CLAP in it hears, which that one alone can score.
+    """
 
     def __init__(self, clap: Clap, centring: Centring) -> None:
-        self._clap = clap
+        super().__init__(clap)
         self._centring = centring
-        self.sample_rate = clap.sample_rate
-        self.window_seconds = clap.window_seconds
-        self.frame_seconds = clap.frame_seconds
-        self.embedding_dim = clap.embedding_dim
-        self.temperature = clap.temperature
-        self.sound_names = clap.sound_names
         made = hashlib.sha256(centring.audio.tobytes() + centring.text.tobytes())
         self.fingerprint = f"{clap.fingerprint}-centred-{made.hexdigest()[:8]}"
 
@@ -69,32 +67,17 @@ class CentredClap:
         """See `models.clap.base.Clap.embed_audio`."""
         return _centred(self._clap.embed_audio(windows), self._centring.audio)
 
-    def hear(self, windows: Sequence[FloatArray]) -> list[FloatArray]:
-        """See `models.clap.base.Clap.hear`: what the CLAP without centring hears, which it alone can score."""
-        return self._clap.hear(windows)
-
     def embed_frames(self, stretches: Sequence[FloatArray]) -> FloatArray:
         """See `models.clap.base.Clap.embed_frames`."""
         if self.frame_seconds < self.window_seconds:
             return _centred(self._clap.embed_frames(stretches), self._centring.audio)
         # A frame is a window, and the vector of several windows is the mean of what each is by itself.
-        return mean_directions([self._one_by_one(stretch) for stretch in stretches], self.embedding_dim)
-
-    def score_sounds(self, frames: FloatArray) -> FloatArray:
-        """See `models.clap.base.Clap.score_sounds`."""
-        return self._clap.score_sounds(frames)
-
-    def reads_whole(self, texts: Sequence[str]) -> list[bool]:
-        """See `models.clap.base.Clap.reads_whole`."""
-        return self._clap.reads_whole(texts)
+        alone = [_centred(self._each_by_itself(stretch), self._centring.audio) for stretch in stretches]
+        return mean_directions(alone, self.embedding_dim)
 
     def embed_text(self, texts: Sequence[str]) -> FloatArray:
         """See `models.clap.base.Clap.embed_text`."""
         return _centred(self._clap.embed_text(texts), self._centring.text)
-
-    def _one_by_one(self, frames: FloatArray) -> FloatArray:
-        alone = self._clap.embed_frames([frames[row : row + 1] for row in range(len(frames))])
-        return _centred(alone, self._centring.audio)
 
 
 def _centred(vectors: FloatArray, mean: FloatArray) -> FloatArray:

@@ -64,11 +64,10 @@ class EmbeddedClap:
         self.sound_names = tuple(kind.label for kind in vocabulary())
 
     @classmethod
-    def load(cls, weights: Path, device: torch.device, *, exact: bool = False, kernel: bool = True) -> "EmbeddedClap":
+    def load(cls, weights: Path, device: torch.device, *, exact: bool = False) -> "EmbeddedClap":
         """Load ``clap.safetensors`` of a bundle with the ``.json`` beside it, and the towers from their packages.
 
-        `exact` leaves the towers in plain float32, where a CPU would run faster forms of two of them. Without `kernel`
-        the head leaves out what it learnt from labelled clips.
+        `exact` leaves the towers in plain float32, where a CPU would run faster forms of two of them.
 
         Raises:
             MissingWeights: a package is not installed.
@@ -85,8 +84,6 @@ class EmbeddedClap:
                 f"{path} has format {version} and temperature {temperature}; need {FORMAT} and one above 0"
             )
         head = AlignmentHead.from_file(weights, device)
-        if not kernel:
-            head.coefficients.zero_()
         ears = Ears.from_packages(device, exact=exact)
         return cls(ears, MiniLmTextTower.from_package(device, exact=exact), head, temperature=temperature)
 

@@ -15,7 +15,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -49,14 +48,19 @@ def mel_filters() -> Tensor:
 
     They are triangles over mel, not over Hz, as those of TensorFlow's `linear_to_mel_weight_matrix` are.
     """
-    lowest, highest = _mel(np.array([_LOWEST, _HIGHEST]))
-    edges = np.linspace(lowest, highest, BANDS + 2)
-    bins = _mel(np.arange(_FFT // 2 + 1) * (SAMPLE_RATE / _FFT))
-    rising = (bins[:, None] - edges[None, :-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[None, 2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
-    weights = np.clip(np.minimum(rising, falling), 0.0, None)
-    weights[0] = 0.0
-    return torch.from_numpy(weights.astype(np.float32))
+    from transformers.audio_utils import mel_filter_bank
+
+    filters = mel_filter_bank(
+        num_frequency_bins=_FFT // 2 + 1,
+        num_mel_filters=BANDS,
+        min_frequency=_LOWEST,
+        max_frequency=_HIGHEST,
+        sampling_rate=SAMPLE_RATE,
+        # What transformers calls HTK is the same scale, rounded otherwise.
+        mel_scale="kaldi",
+        triangularize_in_mel_space=True,
+    )
+    return torch.from_numpy(np.asarray(filters, dtype=np.float32))
 
 
 def split_patches(mel: Tensor) -> Tensor:
@@ -148,10 +152,6 @@ class YamnetTower(nn.Module):
     def logits(self, features: Tensor) -> Tensor:
         """Features [patches, FEATURES] -> logits of the classes [patches, CLASSES]; several may be heard at once."""
         return torch.as_tensor(self.classes(features))
-
-
-def _mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(1127.0 * np.log1p(hertz / 700.0))
 
 
 def _unpack(path: Path) -> dict[str, Tensor]:

@@ -21,8 +21,8 @@ FloatArray = NDArray[np.float32]
 
 # So many windows are heard between two reports.
 _WINDOWS_AT_ONCE = 16
-# Moments that share frames overlap by half, which costs nothing: of recordings put one behind the other the audio tower
-# of aisfx then finds the borders with an F of 0.94, without overlap with one of 0.90.
+# Moments that share frames overlap by half, which costs nothing: of recordings put one behind the other aisfx alone
+# found the borders so with an F of 0.94, without overlap with one of 0.90.
 _HEARINGS = 2
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,9 +6,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from evaluation.alignment_unseen import unseen
 from models.clap.aisfx import CATEGORY_HEADS, FEATURES, HIDDEN, WrongWeights
-from models.clap.alignment import INPUTS, TEXT_DIM, AlignmentHead, audible
+from models.clap.alignment import INPUTS, TEXT_DIM, AlignmentHead, sounding
 from models.clap.categories import CATEGORIES, MISSING, category_columns, category_posteriors
+from models.clap.sounds import vocabulary
 from models.clap.yamnet import CLASSES, SILENCE
 from models.clap.yamnet import FEATURES as YAMNET_FEATURES
 from training.alignment_augment import low_pass, make_example, mix, noise
@@ -107,7 +110,7 @@ def test_frames_in_which_nothing_sounds_have_no_part_in_a_vector() -> None:
     silent = frames[:2].clone()
     silent[:, SILENCE] = 0.9
     torch.testing.assert_close(head(torch.cat([frames, silent])), head(frames))
-    assert len(audible(silent)) == 2, "where nothing sounds, all frames are heard"
+    assert sounding(silent).tolist() == [True, True], "where nothing sounds, all frames are heard"
 
 
 def test_a_class_that_says_where_it_was_recorded_has_no_part_in_a_vector() -> None:
@@ -149,6 +152,24 @@ def test_composed_sentences_name_the_classes_they_are_composed_of() -> None:
             assert any(phrase.lower() in sentence.lower() for phrase in classes[one].phrases)
 
 
+def test_a_kind_is_ranked_by_the_head_that_was_fitted_without_it() -> None:
+    kinds = dict(zip(("rain", "dog", "owl"), _unit(3, TEXT_DIM, 6), strict=True))
+    heard, base = [_heard(seed) for seed in range(3)], _without_kernel()
+    examples = build_examples(
+        base, heard, {"rain": read_labels()["rain"]}, lambda texts: _unit(len(texts), TEXT_DIM, 7)
+    )
+    targets = torch.stack(list(kinds.values()))
+    right, wrong = (
+        fit_kernel(base, replace(examples, targets=sign * targets), Recipe(ridge=1e-4)) for sign in (1.0, -1.0)
+    )
+    clips = [
+        (kind, [(one.posteriors, one.features, one.categories, one.blocks)])
+        for kind, one in zip(kinds, heard, strict=True)
+    ]
+    figure = unseen([(right, frozenset({"rain", "dog"})), (wrong, frozenset({"owl"}))], clips, kinds)
+    assert figure.value == pytest.approx((1 + 1 + 1 / 3) / 3)
+
+
 def test_examples_of_a_group_or_a_set_can_be_held_out() -> None:
     labels = {"rain": read_labels()["rain"], "dog": read_labels()["dog"]}
     assert set(_examples(8).without(["dog"], [], labels).labels) == {("rain",)}
@@ -177,6 +198,8 @@ def test_every_category_class_and_label_has_sentences() -> None:
     assert len(read_classes()) == CLASSES
     assert all(len(one.sentences) == 4 and len(one.phrases) == 2 for one in read_classes())
     assert read_classes()[SILENCE].name == "Silence"
+    assert [one.name for one in read_classes()] == [kind.name for kind in vocabulary()]
+    assert set(UNSAID) <= {one.name for one in read_classes()}
     assert set(read_categories()) == set(CATEGORIES)
     assert set(RECIPES) <= set(read_labels())
     assert all(label.captions and label.group for label in read_labels().values())

@@ -76,11 +76,11 @@ audio: $(VENV)/base.stamp
 # Hours on a small machine. Every report has a folder with report.md, report.json and report.png.
 method: $(VENV)/dev.stamp
 	@test -f "$(DATA)/audio.csv" || { echo "name the data: make method DATA=FOLDER" >&2; exit 1; }
-	$(BIN)/python -m training.embedded_corpora --captions $(CAPTIONS) --out $(REPORTS)/corpora
-	$(BIN)/python -m evaluation.samples $(REPORTS)/corpora/*.txt --mixed trained-on --out $(REPORTS)/samples
-	$(BIN)/python -m evaluation.samples $(SAMPLED:%=$(CAPTIONS)/%.csv.gz) --out $(REPORTS)/samples
+	$(BIN)/python -m research.corpora.embedded --captions $(CAPTIONS) --out $(REPORTS)/corpora
+	$(BIN)/python -m research.corpora.samples $(REPORTS)/corpora/*.txt --mixed trained-on --out $(REPORTS)/samples
+	$(BIN)/python -m research.corpora.samples $(SAMPLED:%=$(CAPTIONS)/%.csv.gz) --out $(REPORTS)/samples
 	test -f $(REPORTS)/scenes/scenes.csv || \
-		$(BIN)/python -m evaluation.scenes --audio-csv $(DATA)/audio.csv --out $(REPORTS)/scenes
+		$(BIN)/python -m research.scenes.generate --audio-csv $(DATA)/audio.csv --out $(REPORTS)/scenes
 	$(EVALUATE) --clips $(DATA)/audio.csv --where set=captioned:clotho_v2 --corpus $(CAPTIONS)/clotho_train.csv.gz \
 		--out $(REPORTS)/clotho
 	$(EVALUATE) --clips $(DATA)/audio.csv --where set=captioned:clotho_v2 --corpus $(CAPTIONS)/clotho_train.csv.gz \

@@ -14,11 +14,11 @@ from benchmarks import keys as keys_benchmark
 from benchmarks.captions import TooFewCaptions, load_captions
 from benchmarks.report import Report
 from benchmarks.vectors import FloatArray
+from cli.captioning.recordings import SUFFIXES
 from datastores.corpus.reader import CorpusError
 from models.clap.alignment import AlignmentHead
 from models.clap.embedded import EmbeddedClap
 from service.audio.decoding import decode
-from service.cli.recordings import SUFFIXES
 from service.settings import AudioSettings
 
 _WIDTH = 170

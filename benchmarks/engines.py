@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.stored import DOMAIN, caption_of, fill
 from benchmarks.vectors import FloatArray, chunks
 from datastores.edge.store import EdgeStore
-from datastores.moments import Moments
+from datastores.statistics import Moments
 
 OURS = "embedded"
 LOCAL = "qdrant-client local"

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.report import Report
+from service.auth.guard import Guard
+from service.auth.keys import PREFIX, Key, Keyring, Scope, digest_of, new_key
 from service.errors import NotAuthenticated
-from service.keys import PREFIX, Key, Keyring, Scope, digest_of, new_key
-from service.security import Guard
 
 _OURS, _CONTROL = "identify", "control: letter by letter"
 # Two-sided, of a normal distribution: 99%.

@@ -18,8 +18,8 @@ from benchmarks.stored import DOMAIN, fill
 from benchmarks.vectors import FloatArray, chunks, extend, heard, random_queries
 from datastores.base import Statistics
 from datastores.edge.store import EdgeStore
-from datastores.moments import Moments
-from models.projection import Projection
+from datastores.statistics import Moments
+from models.conditioning.projection import Projection
 
 _TIMED_EXACT = 20
 

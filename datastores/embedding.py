@@ -11,7 +11,7 @@ import numpy as np
 
 from datastores.base import DatastoreError, DomainStore, DomainVersion, Entry, FloatArray
 from datastores.checks import caption_digest
-from datastores.moments import Moments
+from datastores.statistics import Moments
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from datastores.base import DatastoreError, DomainStore, DomainVersion, FingerprintMismatch
 from datastores.corpus.reader import CorpusError
 from datastores.embedding import Account, Batch, Embed, Encoding, TextEncoder
-from datastores.moments import Moments
+from datastores.statistics import Moments
 
 __all__ = ["Account", "Registered", "TextEncoder", "extend", "register"]
 

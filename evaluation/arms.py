@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datastores.base import Neighbour, Statistics
-from models.bundle import LoadedBundle
-from models.conditioning import Conditioning
+from models.bundle.load import LoadedBundle
+from models.conditioning.conditioning import Conditioning
 from models.decoder import GenerationOptions
 from models.prompt import Prompt
 
@@ -30,14 +30,15 @@ class Arm:
 
     Attributes:
         name: what tables call it.
-        vector: what stands in the prompt, see `models.conditioning.Conditioning`; None answers with the nearest
-            caption and asks no LLM.
+        vector: what stands in the prompt, see `models.conditioning.conditioning.Conditioning`; None answers with the
+            nearest caption and asks no LLM.
         similar: how many similar captions stand in the prompt.
         temperature: tau of the projection.
         neighbours: captions that the projection sums one by one; None for all of the domain, which is exact.
         tail: whether the captions beyond the neighbours are summed in closed form, or left out.
         decode: how the text is written; None for the nearest caption.
-        rerank: choose among the captions a beam search ended with, as the service does (`models.reranking`).
+        rerank: choose among the captions a beam search ended with, as the service does (see
+            `models.conditioning.reranking`).
         note: what a reader should know of it.
     """
 

@@ -23,8 +23,8 @@ from datastores.base import (
 )
 from datastores.corpus.reader import CorpusError, CorpusLimits, read_corpus
 from datastores.edge.store import EdgeStore
-from datastores.moments import Moments
 from datastores.registration import register
+from datastores.statistics import Moments
 from models.clap.base import Clap
 
 FloatArray = NDArray[np.float32]

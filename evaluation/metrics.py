@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation import scores
-from evaluation.alignment_measures import Figure
+from evaluation.intervals import Figure
 from evaluation.java import JavaFailed, java_found, spice_missing
 from evaluation.tokens import Tokenizer
 

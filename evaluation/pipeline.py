@@ -15,11 +15,11 @@ from evaluation.clips import Clip
 from evaluation.domains import Domain
 from evaluation.metrics import References, Said, measure
 from evaluation.report import Report, Row
-from models.bundle import LoadedBundle
+from models.bundle.load import LoadedBundle
 from models.clap.base import Clap
+from models.conditioning.reranking import Reranker, candidates
 from models.decoder import Generated
 from models.prompt import Prompt
-from models.reranking import Reranker, candidates
 
 FloatArray = NDArray[np.float32]
 Listen = Callable[[Path], Sequence[FloatArray]]

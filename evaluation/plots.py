@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.alignment_measures import Figure
+from evaluation.intervals import Figure
 
 _DPI = 100
 _WIDTH = 12.0

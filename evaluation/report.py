@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.alignment_measures import Figure
+from evaluation.intervals import Figure
 from evaluation.metrics import Measures, compare
 from evaluation.plots import Panel, PlotMissing, draw_bars
 

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.alignment_measures import Figure
+from evaluation.intervals import Figure
 from evaluation.java import ask_java
 
 Values = NDArray[np.float64]

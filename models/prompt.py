@@ -34,7 +34,7 @@ class PromptTemplate:
         similar_item: how one similar caption is written, with ``{caption}``.
         separator: between similar captions.
         none: what ``{similar}`` becomes when there are no similar captions.
-        starts: whether the LLM's start token stands before the text; that of a chat (`models.chat`) has its own.
+        starts: whether the LLM's start token stands before the text; that of a chat (`models.llm.chat`) has its own.
     """
 
     text: str
@@ -65,7 +65,7 @@ class PromptTemplate:
 
 
 class Tokenizer(Protocol):
-    """What writing a prompt needs of an LLM: `models.llm.Llm`."""
+    """What writing a prompt needs of an LLM: `models.llm.language_model.Llm`."""
 
     @property
     def start_token(self) -> int | None:

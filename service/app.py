@@ -6,16 +6,16 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from service.auth.guard import Guard, check_exposure, following, load_keyring
+from service.http.middleware import BodyLimit, BodyPace, BodyRule, RequestContext, SafeHeaders
+from service.http.problems import install_error_handler
 from service.loading import DEFAULT_LOADERS
-from service.middleware import BodyLimit, BodyPace, BodyRule, RequestContext, SafeHeaders
 from service.monitoring.metrics import Metrics
-from service.monitoring.ops import serving_ops
 from service.monitoring.tracing import Tracing, open_tracing
 from service.openapi import DESCRIPTION, install_openapi
-from service.problems import install_error_handler
+from service.ops import serving_ops
 from service.routes import captions, docs, domains, health, jobs, models, page, registration, transcriptions
 from service.runtime import Loaders, State, running
-from service.security import Guard, check_exposure, following, load_keyring
 from service.settings import Settings, TracingSettings, variable_name
 from service.version import drcap_version
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from models.clap.base import Clap
-from models.conditioning import Projecting
+from models.conditioning.conditioning import Projecting
 from models.decoder import Decoder, GenerationOptions
 
 
 class Projection(Projecting, Protocol):
-    """Pulls a vector onto the text side: `models.projection.Projection`."""
+    """Pulls a vector onto the text side: `models.conditioning.projection.Projection`."""
 
     @property
     def temperature(self) -> float: ...
@@ -26,7 +26,7 @@ class Retrieval(Protocol):
 
 
 class Segmentation(Protocol):
-    """How a recording is divided into segments: `models.bundle_config.SegmentsSection`."""
+    """How a recording is divided into segments: `models.bundle.config.SegmentsSection`."""
 
     @property
     def similarity(self) -> float: ...
@@ -36,7 +36,7 @@ class Segmentation(Protocol):
 
 
 class Bundle(Protocol):
-    """Everything that captions: `models.bundle.LoadedBundle`."""
+    """Everything that captions: `models.bundle.load.LoadedBundle`."""
 
     @property
     def name(self) -> str: ...

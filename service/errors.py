@@ -14,7 +14,7 @@ from datastores.base import (
 from datastores.corpus.reader import CorpusError
 from service.batching.batcher import BatcherClosed, Expired, QueueFull, WorkerDied
 from service.batching.runner import MemoryExhausted
-from service.deadlines import BadTimeout
+from service.http.deadlines import BadTimeout
 
 _RETRY_AFTER_SECONDS = "2"
 

@@ -15,7 +15,7 @@ from service.settings import DatastoreSettings, Settings, variable_name
 
 if TYPE_CHECKING:
     from datastores.qdrant.config import QdrantConfig
-    from models.device import Wishes
+    from models.device.plan import Wishes
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +29,13 @@ def load_bundle(settings: Settings) -> Bundle:
     # Imported here: torch and transformers take seconds, and read the line above once, when imported.
     import torch
 
-    from models import bundle
-    from models.cores import share_cores
-    from models.warming import warm
+    from models.bundle.load import load_bundle as load_any_bundle
+    from models.bundle.warming import warm
+    from models.device.cores import share_cores
 
     cores = share_cores(writers=settings.batching.writers)
     torch.set_num_threads(cores.threads)
-    loaded = bundle.load_bundle(settings.bundle, cache=settings.cache, wishes=wishes(settings))
+    loaded = load_any_bundle(settings.bundle, cache=settings.cache, wishes=wishes(settings))
     on_cpu = loaded.plan is None or loaded.plan.llm.value[0].type == "cpu"
     if on_cpu:
         shared = loaded.plan is None or loaded.plan.clap.value.type == "cpu"
@@ -45,8 +45,8 @@ def load_bundle(settings: Settings) -> Bundle:
 
 
 def wishes(settings: Settings) -> "Wishes":
-    """What the settings say of where and how the models run: see `models.device.choose_plan`."""
-    from models.device import Wishes
+    """What the settings say of where and how the models run: see `models.device.plan.choose_plan`."""
+    from models.device.plan import Wishes
 
     return Wishes(
         settings.device, settings.clap.device, settings.llm.device, settings.llm.dtype, settings.llm.quantisation

@@ -6,8 +6,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from service.http.problems import MEDIA_TYPE
 from service.openai.errors import OPENAI_PREFIX, ErrorAnswer
-from service.problems import MEDIA_TYPE
 
 DESCRIPTION = (
     "Captions of recordings in the words of a domain. Register a domain as a list of captions with"

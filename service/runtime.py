@@ -13,14 +13,14 @@ from typing import Any, TypedDict, TypeVar
 from datastores.base import DomainStore
 from service.bundle import Bundle
 from service.captioning.captioner import Captioner
-from service.captioning.models import WorkingModels
-from service.deadlines import Deadline
+from service.captioning.working_models import WorkingModels
 from service.errors import DatastoreDown, DeadlinePassed, NotReady, Overloaded
+from service.http.deadlines import Deadline
+from service.http.problems import TYPE_PREFIX
 from service.jobs.jobs import Jobs
 from service.jobs.records import JobRecord
 from service.jobs.work import carry_out
 from service.monitoring.metrics import Metrics
-from service.problems import TYPE_PREFIX
 from service.rates import ServiceRate
 from service.settings import Settings, variable_name
 from service.version import drcap_version

@@ -14,7 +14,7 @@ def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _logs_as_before() -> Iterator[None]:
     """A command under test sends the logs of this process to a stream that is closed with the test."""
-    names = ("", "service", "models", "datastores", "uvicorn", "uvicorn.error", "uvicorn.access")
+    names = ("", "cli", "service", "models", "datastores", "uvicorn", "uvicorn.error", "uvicorn.access")
     kept = [(one := logging.getLogger(name), one.level, one.handlers[:], one.propagate) for name in names]
     yield
     for logger, level, handlers, propagate in kept:

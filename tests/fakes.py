@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.bundle_config import SegmentsSection
+from models.bundle.config import SegmentsSection
 from models.clap.base import Clap, FloatArray
 from models.clap.whole_windows import WholeWindows
+from models.conditioning.projection import Moments
 from models.decoder import Decoder, Generated, GenerationOptions, Gone, nobody
-from models.projection import Moments
 from models.prompt import Prompt
 
 

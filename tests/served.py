@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from service.connections import server_config
+from service.http.connections import server_config
 from service.settings import ServerSettings
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.llm import Llm
-from models.projector import Projector
+from models.llm.language_model import Llm
+from models.llm.projector import Projector
 from models.prompt import Prompt, PromptTemplate, encode_prompt
 from training.examples import Example, ExampleSource
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from models.device import choose_device
+from models.device.plan import choose_device
 from training.options import TrainOptions
 
 

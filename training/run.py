@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.progress import Progress
 from safetensors.torch import load_file
 
-from models.bundle import ADAPTER, PROJECTOR, BundleConfig, load_source, prompt_template, read_config
+from models.bundle.load import ADAPTER, PROJECTOR, BundleConfig, load_source, prompt_template, read_config
 from models.clap.base import Clap
-from models.llm import Llm
-from models.projector import Projector
+from models.llm.language_model import Llm
+from models.llm.projector import Projector
 from training.batches import Batch, BatchSource, CaptionLoss
 from training.bundle_writer import check_output, write_bundle
 from training.card import model_card

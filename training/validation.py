@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from datastores.base import Neighbour, Statistics
-from models.conditioning import Conditioning
-from models.llm import Llm
-from models.projection import Projection
+from models.conditioning.conditioning import Conditioning
+from models.conditioning.projection import Projection
+from models.llm.language_model import Llm
 from models.prompt import PromptTemplate
 from training.batches import Batch, BatchSource, collate
 from training.corpora import Corpus

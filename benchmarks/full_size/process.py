@@ -14,17 +14,17 @@ import torch
 
 from benchmarks.captions import load_captions
 from benchmarks.report import memory
-from models.bundle import load_source, merge_adapter, prompt_template
-from models.bundle_config import ADAPTER, PROJECTOR, read_config
+from models.bundle.config import ADAPTER, PROJECTOR, read_config
+from models.bundle.load import load_source, merge_adapter, prompt_template
 from models.decoder import GenerationOptions
-from models.device import DevicePlan, choose_plan
-from models.projector import Projector
+from models.device.plan import DevicePlan, choose_plan
+from models.llm.projector import Projector
 from models.prompt import Prompt, encode_prompt
 from service.audio.decoding import Recording
 from service.bundle import Bundle
 from service.captioning.captioner import Captioner, CaptionOptions
-from service.captioning.models import WorkingModels
 from service.captioning.stopwatch import Stopwatch
+from service.captioning.working_models import WorkingModels
 from service.loading import load_bundle, wishes
 from service.settings import LlmSettings, Settings
 
@@ -154,7 +154,7 @@ def _timed(write: Write, batch: int) -> tuple[float, int]:
 
 def _bandwidth(wish: str) -> float:
     """Bytes a second that the device reads in one long sum."""
-    from models.device import choose_device
+    from models.device.plan import choose_device
 
     device = choose_device(wish.split(",")[0]).device
     size = _READ_BYTES if device.type != "cpu" else _READ_BYTES // 4
@@ -170,7 +170,7 @@ def _bandwidth(wish: str) -> float:
 
 def _weight_bytes(settings: Settings) -> float:
     """What one step reads of the weights: all of them, as they are kept; the tied embeddings once, as output layer."""
-    from models.llm_sizes import read_llm_sizes
+    from models.llm.sizes import read_llm_sizes
 
     folder = Path(settings.bundle)
     sizes = read_llm_sizes(folder / "llm")

@@ -12,12 +12,12 @@ from benchmarks.serving.plain import load_domain
 from benchmarks.vectors import FloatArray
 from datastores.base import DomainVersion, Neighbour, Statistics
 from datastores.edge.store import EdgeStore
-from datastores.moments import Moments
-from models.conditioning import Conditioning
+from datastores.statistics import Moments
+from models.conditioning.conditioning import Conditioning
+from models.conditioning.reranking import Reranker, candidates
 from models.decoder import Generated
-from models.directions import mean_direction
 from models.prompt import Prompt
-from models.reranking import Reranker, candidates
+from models.vectors import mean_direction
 from service.audio.decoding import Recording, decode
 from service.bundle import Bundle
 from service.loading import load_bundle

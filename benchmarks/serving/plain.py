@@ -11,12 +11,12 @@ import soxr
 import torch
 
 from benchmarks.vectors import FloatArray
-from models.bundle import load_source, merge_adapter, prompt_template
-from models.bundle_config import ADAPTER, EMBEDDED, PROJECTOR, bundle_folder, read_config
+from models.bundle.config import ADAPTER, EMBEDDED, PROJECTOR, bundle_folder, read_config
+from models.bundle.load import load_source, merge_adapter, prompt_template
 from models.clap.embedded import EmbeddedClap
-from models.directions import mean_direction
-from models.projector import Projector
+from models.llm.projector import Projector
 from models.prompt import Prompt, encode_prompt
+from models.vectors import mean_direction
 
 
 class PlainCaptioner:

@@ -16,7 +16,7 @@ import psutil
 
 from benchmarks.serving.clients import Ask, ask_json, ask_raw
 from benchmarks.serving.plain import load_domain
-from service.cli.child import free_port, server_command
+from cli.common.service_process import free_port, server_command
 
 _READY_SECONDS = 240.0
 _DOMAIN = "benchmark"

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.report import Row
 from benchmarks.serving.ours import OwnCaptioner
-from models.cores import available_cores
+from models.device.cores import available_cores
 
 _BATCHES = (1, 4, 8)
 _ROUNDS = 2

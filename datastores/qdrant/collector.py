@@ -4,7 +4,7 @@ import contextlib
 
 from datastores.qdrant.catalog import Catalog, CatalogEntry
 from datastores.qdrant.connection import Connection, Missing
-from datastores.qdrant.moments import MomentsShelf
+from datastores.qdrant.statistics import MomentsShelf
 
 
 class Collector:

@@ -37,7 +37,7 @@ from datastores.qdrant.collector import Collector
 from datastores.qdrant.config import QdrantConfig
 from datastores.qdrant.connection import Connection, Forbidden, Missing
 from datastores.qdrant.layout import cluster_layout
-from datastores.qdrant.moments import MomentsShelf
+from datastores.qdrant.statistics import MomentsShelf
 from datastores.qdrant.writer import QdrantWriter
 
 logger = logging.getLogger(__name__)

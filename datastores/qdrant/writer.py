@@ -16,7 +16,7 @@ from datastores.checks import caption_digest, checked_vectors
 from datastores.qdrant.captions import VersionCaptions
 from datastores.qdrant.catalog import Catalog, CatalogEntry, Pointers
 from datastores.qdrant.connection import Connection, Missing
-from datastores.qdrant.moments import MomentsShelf
+from datastores.qdrant.statistics import MomentsShelf
 
 _REQUEST_NUMBERS = 64 * 1024
 """Vector components a request: 1.3 MB of JSON, far below the 32 MB a server takes, and 20 ms of this process."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.clap.winograd import WinogradConv
-from models.packages import package_file
+from models.weights import WrongWeights, package_file
 
 SAMPLE_RATE = 44_100
 FRAME = 2_048
@@ -32,10 +32,6 @@ _LOG_RANGE = 9.457798957824707
 _PEAK = 0.5
 _SILENCE = 1e-9
 _BATCH = 8
-
-
-class WrongWeights(RuntimeError):
-    """A weight file does not hold what its name promises."""
 
 
 def mel_filters() -> Tensor:

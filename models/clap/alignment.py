@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.clap import yamnet
-from models.clap.aisfx import FEATURES, HIDDEN, WrongWeights
+from models.clap.aisfx import FEATURES, HIDDEN
 from models.clap.categories import CATEGORIES
+from models.weights import WrongWeights
 
 TEXT_DIM = 384
 INPUTS = yamnet.FEATURES + FEATURES + HIDDEN

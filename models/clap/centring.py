@@ -13,11 +13,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from models.clap.aisfx import WrongWeights
 from models.clap.base import Clap, FloatArray
 from models.clap.whole_windows import mean_directions
 from models.clap.wrapped import WrappedClap
-from models.packages import MissingWeights
+from models.weights import MissingWeights, WrongWeights
 
 _NAMES = ("audio_mean", "text_mean")
 _NOWHERE = 1e-6

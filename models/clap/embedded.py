@@ -9,7 +9,7 @@ import soxr
 import torch
 from torch import Tensor
 
-from models.clap.aisfx import SAMPLE_RATE, AisfxTower, WrongWeights
+from models.clap.aisfx import SAMPLE_RATE, AisfxTower
 from models.clap.alignment import TEXT_DIM, AlignmentHead
 from models.clap.base import FloatArray
 from models.clap.categories import category_posteriors
@@ -17,6 +17,7 @@ from models.clap.minilm import MiniLmTextTower
 from models.clap.sounds import vocabulary
 from models.clap.yamnet import CLASSES, PATCH, STEP_SECONDS, YamnetTower
 from models.clap.yamnet import SAMPLE_RATE as YAMNET_RATE
+from models.weights import WrongWeights
 
 FORMAT = 2
 WINDOW_SECONDS = 10.0

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from models.clap.aisfx import WrongWeights
-from models.clap.checkpoints import Weights, expect, read_shapes
+from models.checkpoints import Weights, expect, read_shapes
 from models.clap.loading import Backend
-from models.packages import MissingWeights
+from models.weights import MissingWeights, WrongWeights
 
 # The tensor whose first size is d.
 _LAST: dict[Backend, str] = {

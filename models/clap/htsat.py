@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.clap.aisfx import WrongWeights
-from models.clap.checkpoints import Weights, expect
+from models.checkpoints import Weights, expect
 from models.clap.mel import MelSettings, mel_filters
+from models.weights import WrongWeights
 
 # Heads for the classes of AudioSet, and what is computed from the sizes alone.
 _UNUSED = re.compile(r"(tscam_conv|head|spectrogram_extractor|logmel_extractor|audio_feats_extractor)\.|.*\.attn_mask$")

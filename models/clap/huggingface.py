@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.clap.aisfx import WrongWeights
-from models.clap.captions import CaptionTokens
 from models.clap.mel import MelSettings
+from models.clap.tokenizer import CaptionTokens
 from models.clap.two_towers import TwoTowerClap
-from models.packages import MissingWeights
+from models.weights import MissingWeights, WrongWeights
 
 # LAION trained with this context; the positions beyond are RoBERTa's and never saw a caption.
 LONGEST = 77

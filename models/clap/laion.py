@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from models.clap.captions import HUB_NAMES, CaptionTokens
-from models.clap.checkpoints import Weights, expect, load_strictly, part, read_weights
+from models.checkpoints import Weights, expect, load_strictly, part, read_weights
 from models.clap.htsat import audio_config, audio_weights, check_filters
 from models.clap.huggingface import LONGEST, from_model
 from models.clap.mel import MelSettings
 from models.clap.text_sizes import text_sizes
+from models.clap.tokenizer import HUB_NAMES, CaptionTokens
 from models.clap.two_towers import TwoTowerClap
 
 # Further layers of the training loss, which no embedding goes through, and a table that counts up from 0.

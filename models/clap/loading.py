@@ -10,7 +10,7 @@ from models.clap.base import Clap
 from models.clap.centring import CentredClap, Centring
 from models.clap.naming import NamingClap
 from models.clap.sounds import Sounds
-from models.packages import MissingWeights
+from models.weights import MissingWeights, find
 
 Backend = Literal["embedded", "huggingface", "laion", "wavcaps"]
 
@@ -89,19 +89,6 @@ _BACKENDS: dict[Backend, Callable[[ClapSource, Path, torch.device], Clap]] = {
     "laion": _laion,
     "wavcaps": _wavcaps,
 }
-
-
-def find(name: str, folder: Path) -> Path | str:
-    """A path where `name` is one, inside `folder` first; else the name, which is then one of the hub.
-
-    Raises MissingWeights for what can be no name of the hub either.
-    """
-    for path in (folder / name, Path(name).expanduser()):
-        if path.exists():
-            return path
-    if name.startswith((".", "/", "~")) or not 1 <= len(name.split("/")) <= 3:
-        raise MissingWeights(f"there is no {name}, in {folder} or elsewhere")
-    return name
 
 
 def _tokenizer(wanted: ClapSource, folder: Path) -> Path | str | None:

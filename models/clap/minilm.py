@@ -10,9 +10,9 @@ import torch
 
 from models.clap.base import FloatArray
 from models.clap.packed_bert import PackedBert
-from models.clap.reading import one_at_a_time
-from models.int8 import int8_supported, quantise_smoothed
-from models.packages import package_file
+from models.clap.tokenizer import one_at_a_time
+from models.device.int8 import int8_supported, quantise_smoothed
+from models.weights import package_file
 
 DIMENSION = 384
 MAX_TOKENS = 256

@@ -10,9 +10,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from models.clap.aisfx import WrongWeights
 from models.clap.base import Clap, FloatArray
-from models.packages import MissingWeights
+from models.weights import MissingWeights, WrongWeights
 
 _VECTORS, _NAMES = "vectors", "names"
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from models.clap.aisfx import WrongWeights
-from models.clap.checkpoints import Weights, expect
+from models.checkpoints import Weights, expect
+from models.weights import WrongWeights
 
 # Both have heads of this size, whatever their width.
 _HEAD = 64

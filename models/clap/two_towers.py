@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.checkpoints import digest
 from models.clap.base import FloatArray
-from models.clap.captions import CaptionTokens
-from models.clap.checkpoints import digest
 from models.clap.mel import LogMel, MelSettings, fill_windows
+from models.clap.tokenizer import CaptionTokens
 from models.clap.whole_windows import WholeWindows
 
 _WINDOWS = 8

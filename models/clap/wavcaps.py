@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.clap.aisfx import WrongWeights
-from models.clap.captions import HUB_NAMES, CaptionTokens, Family
-from models.clap.checkpoints import Weights, expect, load_strictly, part, read_weights
+from models.checkpoints import Weights, expect, load_strictly, part, read_weights
 from models.clap.htsat import audio_config, audio_weights, check_filters
 from models.clap.mel import MelSettings
 from models.clap.text_sizes import text_sizes
+from models.clap.tokenizer import HUB_NAMES, CaptionTokens, Family
 from models.clap.two_towers import TwoTowerClap
+from models.weights import WrongWeights
 
 # Trained on captions cut here (`max_length=30` in its text encoder).
 LONGEST = 30

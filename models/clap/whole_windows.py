@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.clap.base import FloatArray
-from models.directions import mean_direction
+from models.vectors import mean_direction
 
 
 class WholeWindows:

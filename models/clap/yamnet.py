@@ -18,9 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.clap.aisfx import WrongWeights
 from models.clap.onnx_tensors import read_tensors
-from models.packages import package_file
+from models.weights import WrongWeights, package_file
 
 SAMPLE_RATE = 16_000
 PATCH = 96

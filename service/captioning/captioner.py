@@ -16,11 +16,11 @@ from service.audio.decoding import Recording
 from service.batching.batcher import Priority
 from service.bundle import Bundle
 from service.captioning.hearing import Heard, Part, hear, plan
-from service.captioning.models import WorkingModels
 from service.captioning.progress import Report, Tally, unreported
 from service.captioning.segments import Segment, Timeline
 from service.captioning.sounds import Sound
 from service.captioning.stopwatch import Stopwatch
+from service.captioning.working_models import WorkingModels
 from service.captioning.writing import Writer, Written
 from service.settings import BatchingSettings, SegmentsSettings
 

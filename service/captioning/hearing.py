@@ -13,9 +13,9 @@ from models.clap.base import Clap
 from service.audio.decoding import Recording
 from service.audio.windows import Window
 from service.captioning.frames import Frames
-from service.captioning.models import WorkingModels
 from service.captioning.segments import alike
 from service.captioning.sounds import Sound, find_sounds
+from service.captioning.working_models import WorkingModels
 
 FloatArray = NDArray[np.float32]
 

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datastores.base import DomainStore, DomainVersion, Neighbour, Statistics
-from models.conditioning import Conditioning
+from models.conditioning.conditioning import Conditioning
+from models.conditioning.reranking import Reranker, candidates
 from models.decoder import Generated, GenerationOptions
 from models.prompt import Prompt
-from models.reranking import Reranker, candidates
 from service.bundle import Bundle
-from service.captioning.models import WorkingModels
 from service.captioning.stopwatch import Stopwatch
+from service.captioning.working_models import WorkingModels
 
 FloatArray = NDArray[np.float32]
 

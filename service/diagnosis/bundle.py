@@ -7,7 +7,7 @@ from service.diagnosis.check import Finding, failure, ok, warning
 from service.settings import Settings, variable_name
 
 if TYPE_CHECKING:
-    from models.bundle_check import Checked
+    from models.bundle.check import Checked
 
 NAME, SUMS_NAME, LICENCES = "bundle", "checksums", "licences"
 _SUMS_SECONDS = 3.0
@@ -15,8 +15,8 @@ _SUMS_SECONDS = 3.0
 
 def look_at_bundle(settings: Settings) -> "Checked":
     """The quick look at the bundle that the settings name, which several checks share."""
-    from models.bundle_check import look_at
-    from models.bundle_config import bundle_folder
+    from models.bundle.check import look_at
+    from models.bundle.config import bundle_folder
 
     return look_at(bundle_folder(settings.bundle))
 
@@ -37,8 +37,8 @@ def look(settings: Settings) -> Iterator[Finding]:
 
 def look_at_sums(settings: Settings) -> Iterator[Finding]:
     """Whether the files are those that were sealed or installed, as far as a few seconds reach."""
-    from models.bundle_sums import verify_bundle
-    from models.checksums import SUMS, ChecksumsError
+    from models.bundle.checksums import SUMS, ChecksumsError
+    from models.bundle.seal import verify_bundle
 
     checked = look_at_bundle(settings)
     seal = f"drcap bundle seal {settings.bundle}"

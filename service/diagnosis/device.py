@@ -8,7 +8,7 @@ from service.diagnosis.check import Finding, failure, ok
 from service.settings import Settings, variable_name
 
 if TYPE_CHECKING:
-    from models.device import DevicePlan
+    from models.device.plan import DevicePlan
 
 NAME = "device"
 
@@ -32,7 +32,7 @@ def look(settings: Settings) -> Iterator[Finding]:
 
 def plan_of(settings: Settings) -> "DevicePlan":
     """The plan that the service would follow. Raises ValueError for a wish that cannot be had."""
-    from models.device import NoPreferences, choose_plan
+    from models.device.plan import NoPreferences, choose_plan
     from service.loading import wishes
 
     config = look_at_bundle(settings).config

@@ -14,7 +14,7 @@ _TOO_LITTLE, _LITTLE = 100 * 10**6, 10**9
 
 def look(settings: Settings) -> Iterator[Finding]:
     """The datastore's folder, that of jobs, and that of converted weights."""
-    from models.conversion import default_cache
+    from models.llm.gguf_conversion import default_cache
 
     folders = {
         variable_name("jobs", "path"): settings.jobs.path,

@@ -5,9 +5,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from service.auth.guard import check_exposure, load_keyring
+from service.auth.keys import Keyring, KeysError
 from service.diagnosis.check import Finding, failure, ok, warning
-from service.keys import Keyring, KeysError
-from service.security import check_exposure, load_keyring
 from service.settings import Settings, SettingsError, variable_name
 
 NAME = "keys"

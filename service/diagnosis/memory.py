@@ -17,7 +17,7 @@ _COMFORT = 1.2
 
 def look(settings: Settings) -> Iterator[Finding]:
     """An estimate from the sizes of the weights; a service that runs already has its own."""
-    from models.memory_need import estimate
+    from models.bundle.memory_need import estimate
 
     try:
         plan = plan_of(settings)

@@ -13,6 +13,7 @@ from typing import ParamSpec
 
 from prometheus_client import Gauge
 
+from service.admission.slots import JobSlots
 from service.errors import (
     JobCancelled,
     JobFinished,
@@ -22,7 +23,6 @@ from service.errors import (
 )
 from service.jobs.history import JobHistory
 from service.jobs.records import JobFiles, JobRecord, JobState
-from service.jobs.slots import JobSlots
 from service.jobs.work import Tracker, problem_of
 from service.schemas import RegistrationAnswer
 from service.settings import Settings

@@ -12,9 +12,9 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 
 from service.errors import BadField, ClientGone, JobsFolderFailed
+from service.http.uploads import FIELD, check_coding, media_type_of
 from service.monitoring.tracing import span
 from service.settings import variable_name
-from service.uploads import FIELD, check_coding, media_type_of
 
 _CHUNK = 1 << 20
 

@@ -10,9 +10,9 @@ from datastores.corpus.reader import Corpus, CorpusLimits, read_corpus
 from datastores.registration import Account
 from service.captioning.captioner import Captioner
 from service.errors import as_service_error
+from service.http.problems import problem_body
 from service.jobs.records import JobKind, JobProgress, JobRecord
 from service.monitoring.tracing import note, span
-from service.problems import problem_body
 from service.schemas import DomainAnswer, Problem, RegistrationAnswer
 from service.settings import CorpusSettings
 

@@ -9,13 +9,13 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from service.settings import LogSettings
 
 # Other packages speak up from warnings on: what they say below that is theirs to debug, and may show addresses or keys.
-_OURS = ("service", "models", "datastores", "uvicorn")
+_OURS = ("cli", "service", "models", "datastores", "uvicorn")
 
 
 def set_up_logs(settings: LogSettings) -> None:
     """Send the process's logs to stderr as the settings say; replaces what was set up before.
 
-    uvicorn's own log of requests is silenced: `service.middleware.RequestContext` writes one line a request.
+    uvicorn's own log of requests is silenced: `service.http.middleware.RequestContext` writes one line a request.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(log_formatter(settings))

@@ -8,12 +8,12 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from datastores.base import DomainVersion
+from service.answers import server_timing
 from service.captioning.captioner import Caption
+from service.captioning.orders import Order
 from service.captioning.segments import Segment
-from service.formats import server_timing
-from service.orders import Order
+from service.http.streaming import Event
 from service.schemas import EXAMPLE_CAPTION
-from service.streaming import Event
 
 # A recording of sounds is in no language: ISO 639-2's code for what is undetermined.
 _NO_LANGUAGE = "und"

@@ -6,9 +6,9 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from service.errors import BadField
-from service.problems import describe_validation
+from service.http.problems import describe_validation
+from service.http.uploads import Upload
 from service.schemas import BY_WINDOW, CaptionFields, ResponseFormat
-from service.uploads import Upload
 
 _HINT = "a hint to recognise speech; accepted and not used"
 _HINTS = ("chunking_strategy", "keywords", "language", "languages", "prompt")

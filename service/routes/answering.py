@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.auth.guard import Caller
 from service.captioning.captioner import Caption
+from service.captioning.orders import Order, due_for, fulfil, take_order
 from service.captioning.progress import Progress, Report
-from service.deadlines import HEADER
 from service.errors import BadField
-from service.orders import Order, due_for, fulfil, take_order
+from service.http.deadlines import HEADER
+from service.http.streaming import Event, EventStream
 from service.routes.dependencies import deadline, while_connected
 from service.runtime import Runtime, within
 from service.schemas import CaptionFields
-from service.security import Caller
-from service.streaming import Event, EventStream
 
 
 def untold(_: Progress) -> Sequence[Event]:

@@ -7,20 +7,20 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.answers import render
+from service.auth.guard import Caller
 from service.captioning.captioner import Caption
+from service.captioning.orders import Order
 from service.captioning.progress import Progress
 from service.errors import BadField
-from service.formats import render
-from service.orders import Order
-from service.problems import describe_validation
+from service.http.problems import describe_validation
+from service.http.streaming import Event, accepts_events
+from service.http.uploads import FORM, Upload, read_upload
 from service.routes.answering import Asked, Streamed, answer_recording
 from service.routes.dependencies import GUARDED, captioning, get_runtime, problems
 from service.routes.descriptions import RECORDING, TEXTS, form_of
 from service.runtime import Runtime
 from service.schemas import CaptionAnswer, CaptionFields, ProgressAnswer, VerboseCaptionAnswer
-from service.security import Caller
-from service.streaming import Event, accepts_events
-from service.uploads import FORM, Upload, read_upload
 
 router = APIRouter(tags=["captions"], responses=GUARDED)
 

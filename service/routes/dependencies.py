@@ -8,13 +8,13 @@ from fastapi import Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import Request
 
-from service.deadlines import HEADER, Deadline, deadline_of
+from service.auth.guard import Caller, Guard
+from service.auth.keys import Scope
 from service.errors import ClientGone
-from service.keys import Scope
-from service.problems import MEDIA_TYPE
+from service.http.deadlines import HEADER, Deadline, deadline_of
+from service.http.problems import MEDIA_TYPE
 from service.runtime import Runtime
 from service.schemas import Problem
-from service.security import Caller, Guard
 from service.settings import variable_name
 
 T = TypeVar("T")

@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from service.http.uploads import FIELD
 from service.schemas import EXAMPLE_CAPTION
-from service.uploads import FIELD
 
 RECORDING = {"type": "string", "format": "binary", "description": "the recording: WAV, FLAC, OGG, MP3 or AIFF"}
 

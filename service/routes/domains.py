@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from datastores.base import Entry, InvalidDomainName
+from service.auth.guard import Caller
 from service.routes.dependencies import GUARDED, changing, deadline, get_runtime, problems, reading
 from service.runtime import Runtime, within
 from service.schemas import DomainAnswer, DomainList, DomainName, SearchAnswer, SimilarCaption
-from service.security import Caller
 
 router = APIRouter(prefix="/domains", tags=["domains"], responses=GUARDED)
 

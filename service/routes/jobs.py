@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
 
+from service.auth.guard import Caller
 from service.jobs.records import JobAnswer, JobList, JobRecord
 from service.routes.dependencies import GUARDED, following, get_runtime, problems
 from service.runtime import Runtime
-from service.security import Caller
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=GUARDED)
 

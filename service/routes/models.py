@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
+from service.auth.guard import Caller
 from service.openai.answers import ModelAnswer, ModelList
 from service.routes.dependencies import GUARDED, get_runtime, problems, reading
 from service.runtime import Runtime
 from service.schemas import DomainName
-from service.security import Caller
 
 router = APIRouter(prefix="/v1/models", tags=["openai"], responses=GUARDED)
 

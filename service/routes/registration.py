@@ -9,14 +9,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from datastores.base import DomainNotFound, DomainStore
+from service.http.problems import request_id_of
+from service.http.uploads import FIELD
 from service.jobs.records import JobAnswer, JobKind, JobProgress, JobRecord
 from service.jobs.spool import spool
 from service.jobs.work import open_corpus
-from service.problems import request_id_of
 from service.routes.dependencies import GUARDED, changing, deadline, get_runtime, problems, while_connected
 from service.runtime import Runtime, within
 from service.schemas import CorpusBody, DomainName, RegistrationAnswer, RegistrationQuery
-from service.uploads import FIELD
 
 router = APIRouter(prefix="/domains", tags=["domains"], dependencies=[Depends(changing)], responses=GUARDED)
 

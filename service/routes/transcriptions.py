@@ -7,10 +7,13 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.answers import render
+from service.auth.guard import Caller
 from service.bundle import Bundle
 from service.captioning.captioner import Caption
+from service.captioning.orders import Order
 from service.errors import BadField
-from service.formats import render
+from service.http.uploads import FORM, media_type_of, read_upload
 from service.openai.answers import (
     TextDelta,
     TextDone,
@@ -21,14 +24,11 @@ from service.openai.answers import (
     verbose_transcription,
 )
 from service.openai.fields import KNOWN, LISTS, TranscriptionFields, transcription_fields
-from service.orders import Order
 from service.routes.answering import Asked, Streamed, answer_recording
 from service.routes.dependencies import GUARDED, captioning, get_runtime, problems
 from service.routes.descriptions import TEXTS, form_of
 from service.runtime import Runtime
 from service.schemas import EXAMPLE_CAPTION, ResponseFormat
-from service.security import Caller
-from service.uploads import FORM, media_type_of, read_upload
 
 router = APIRouter(tags=["openai"], responses=GUARDED)
 

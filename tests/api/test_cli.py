@@ -7,10 +7,10 @@ import pytest
 import typer
 from rich.text import Text
 
+from cli import app as cli
 from datastores.base import DomainStore
 from service.app import create_app
 from service.bundle import Bundle
-from service.cli import app as cli
 from service.runtime import Loaders
 from service.settings import Settings
 from service.version import drcap_version
@@ -85,7 +85,7 @@ def test_a_fault_of_ours_is_one_line_and_a_traceback_only_when_asked_for(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("by\nzero")
 
-    monkeypatch.setattr("service.cli.domains.connect", fail)
+    monkeypatch.setattr("cli.domains.connect", fail)
     error = str(run(monkeypatch, "domains", "list"))
     assert error.startswith("drcap: this should not have happened: ZeroDivisionError: by zero (DRCAP_LOG__LEVEL=debug")
     assert capsys.readouterr().err == ""
@@ -111,7 +111,7 @@ def test_a_service_that_cannot_load_its_parts_stops_with_a_failure(monkeypatch: 
     async def open_store(_: Settings) -> DomainStore:
         return MemoryStore()
 
-    monkeypatch.setattr("service.cli.serving.DEFAULT_LOADERS", Loaders(load_nothing, open_store))
+    monkeypatch.setattr("cli.serve.DEFAULT_LOADERS", Loaders(load_nothing, open_store))
     error = run(monkeypatch, "serve", "--port", "0")
     assert error == "drcap: the service could not be loaded: no weights"
 

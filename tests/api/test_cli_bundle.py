@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.bundle import load_clap, read_config
-from models.checksums import read_sums, verify
-from service.cli import app as cli
+from cli import app as cli
+from models.bundle.checksums import read_sums, verify
+from models.bundle.load import load_clap, read_config
 from tests.recordings import encode, tone
 from tests.tiny_bundle import tiny_captions
 from tests.whole_bundle import edit_config, projector, write_whole_bundle
@@ -200,7 +200,7 @@ def test_what_cannot_be_centred_is_refused_in_one_line_and_nothing_is_written(
 def test_importing_a_wrong_file_is_one_line_that_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, str], said: str
 ) -> None:
-    from tests.unit.test_drcap_import import _release
+    from tests.unit.models.bundle.test_drcap_import import _release
 
     release = _release(tmp_path)
     places = {"clap": str(release.clap), "projector": str(release.projector)}

@@ -287,7 +287,7 @@ def test_an_interrupt_says_what_was_done_and_how_to_go_on(
     caption: Command, capsys: Capture, monkeypatch: Patch
 ) -> None:
     taken = 0
-    from service.cli.tables import Table
+    from cli.captioning.tables import Table
 
     original = Table.take
 

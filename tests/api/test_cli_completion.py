@@ -19,7 +19,7 @@ from tests.fakes import FakeBundle
 from tests.memory_store import MemoryStore
 from tests.served import served
 
-PROGRAM = "from service.cli.app import main; main()"
+PROGRAM = "from cli.app import main; main()"
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_without_a_service_nothing_is_completed_and_nothing_said(variables: dict
 def test_a_service_that_says_nothing_does_not_hold_the_shell() -> None:
     import socket
 
-    from service.cli import completion
+    from cli.common import completion
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()
@@ -124,9 +124,9 @@ def test_formats_options_and_commands_are_completed(line: str, words: set[str]) 
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("service.cli.app", ["torch", "transformers", "uvicorn"]),
-        ("service.cli.caption", ["torch", "numpy", "fastapi"]),
-        ("service.cli.domains", ["torch", "numpy", "fastapi"]),
+        ("cli.app", ["torch", "transformers", "uvicorn"]),
+        ("cli.caption", ["torch", "numpy", "fastapi"]),
+        ("cli.domains", ["torch", "numpy", "fastapi"]),
     ],
 )
 def test_whoever_completes_waits_for_nothing_that_serves(module: str, heavy: list[str]) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from cli import app as cli
 from datastores.base import DomainStore, FloatArray
 from service.app import create_app
-from service.cli import app as cli
 from service.runtime import Loaders
 from service.settings import Settings
 from tests.api.test_cli import run
@@ -130,7 +130,7 @@ def test_an_interrupt_cancels_the_job(
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("service.cli.progress.time.sleep", interrupt)
+    monkeypatch.setattr("cli.common.progress.time.sleep", interrupt)
     error = str(run(monkeypatch, "domains", "put", "city", str(corpus), "--url", url))
     assert error.endswith("is cancelled; the domain is as it was")
     assert "\n" not in error
@@ -189,7 +189,7 @@ def test_domains_are_tables_for_people_and_json_for_programs(
     assert run(monkeypatch, "domains", *command, "--json", "--url", url) == 0
     said = json.loads(capsys.readouterr().out)
     assert said.get("domains", [said])[0]["name"] == "city"
-    monkeypatch.setattr("service.cli.domains.sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("cli.domains.sys.stdout.isatty", lambda: True)
     assert run(monkeypatch, "domains", *command, "--url", url) == 0
     table = capsys.readouterr().out
     assert "city" in table

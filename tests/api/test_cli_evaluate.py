@@ -10,15 +10,15 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from cli.common.errors import CommandError
+from cli.evaluate import evaluate
 from datastores.base import DomainStore
 from datastores.edge.store import EdgeStore
 from datastores.registration import register
-from models.bundle import BundleError, LoadedBundle, RetrievalSection
+from models.bundle.load import BundleError, LoadedBundle, RetrievalSection
+from models.conditioning.projection import Projection
 from models.decoder import GenerationOptions
-from models.projection import Projection
 from service.app import create_app
-from service.cli.errors import CommandError
-from service.cli.evaluate import evaluate
 from service.runtime import Loaders
 from service.settings import Settings
 from tests.fakes import FakeBundle, FakeClap, FakeDecoder
@@ -223,5 +223,5 @@ def test_what_a_service_refuses_names_the_clip_and_the_reason(run: Run, url: str
 
 
 def test_the_command_is_defined_without_importing_what_takes_seconds() -> None:
-    code = "import sys, service.cli.evaluate; sys.exit(any(m in sys.modules for m in ('torch', 'evaluation')))"
+    code = "import sys, cli.evaluate; sys.exit(any(m in sys.modules for m in ('torch', 'evaluation')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from cli.captioning.local import domain_of
 from datastores.edge.store import EdgeStore
 from datastores.registration import register
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
 from service.bundle import Bundle
-from service.cli.local import domain_of
 from service.settings import Settings
 from tests.api.test_cli import run
 from tests.fakes import FakeBundle, FakeClap, FakeDecoder

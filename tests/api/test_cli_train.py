@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.checksums import read_sums, verify
+from cli import app as cli
+from models.bundle.checksums import read_sums, verify
 from models.clap.base import Clap
-from service.cli import app as cli
 from tests.fakes import FakeClap
 from tests.recordings import wav
 from tests.tiny_bundle import tiny_captions, write_tiny_bundle
@@ -23,7 +23,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def load(section: object, folder: Path, device: torch.device) -> Clap:
         return FakeClap()
 
-    monkeypatch.setattr("models.bundle.load_clap", load)
+    monkeypatch.setattr("models.bundle.load.load_clap", load)
     monkeypatch.setenv("DRCAP_DEVICE", "cpu")
     monkeypatch.chdir(tmp_path)
     write_tiny_bundle(tmp_path / "tiny")

@@ -11,9 +11,9 @@ import pytest
 from starlette.types import Message, Scope
 
 from service.app import create_app
-from service.keys import Scope as KeyScope
-from service.keys import digest_of
-from service.problems import MEDIA_TYPE
+from service.auth.keys import Scope as KeyScope
+from service.auth.keys import digest_of
+from service.http.problems import MEDIA_TYPE
 from service.runtime import Loaders
 from service.settings import AuthSettings, ServerSettings, Settings, SettingsError
 from tests.api.conftest import serving
@@ -287,10 +287,10 @@ def test_keys_that_cannot_be_read_stop_the_service(tmp_path: Any, monkeypatch: p
 async def lines_of(caplog: pytest.LogCaptureFixture) -> AsyncIterator[list[dict[str, Any]]]:
     """The fields of the lines that requests leave meanwhile."""
     lines: list[dict[str, Any]] = []
-    with caplog.at_level("INFO", logger="service.middleware"):
+    with caplog.at_level("INFO", logger="service.http.middleware"):
         caplog.clear()
         yield lines
-        lines += [vars(record) for record in caplog.records if record.name == "service.middleware"]
+        lines += [vars(record) for record in caplog.records if record.name == "service.http.middleware"]
 
 
 async def test_the_line_of_a_request_names_the_key_and_never_shows_it(

@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
+from cli.common.service_process import free_port
 from service.app import create_app
-from service.cli.child import free_port
 from service.runtime import Loaders
 from service.settings import ServerSettings, Settings, SettingsError
 from tests.api.conftest import reach, serving

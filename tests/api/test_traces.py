@@ -100,10 +100,10 @@ async def test_what_is_logged_meanwhile_names_the_trace(store: MemoryStore, capl
             seen.append(get_contextvars())
 
     handler = Remembering()
-    logger = logging.getLogger("service.middleware")
+    logger = logging.getLogger("service.http.middleware")
     logger.addHandler(handler)
     try:
-        with caplog.at_level("INFO", logger="service.middleware"):
+        with caplog.at_level("INFO", logger="service.http.middleware"):
             async with traced(store) as (client, _):
                 seen.clear()
                 await client.get("/domains", headers={"traceparent": f"00-{TRACE}-{PARENT}-01", "x-request-id": "a"})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.bundle import bundle_folder, load_clap, read_config
+from models.bundle.load import bundle_folder, load_clap, read_config
 from models.clap.base import Clap, FloatArray
 from tests.clap_backends import CAPTIONS, WRITERS, sounds, write_centred
 

@@ -1,4 +1,4 @@
-"""The contract of `models.generation.StepModel`: a batch against the LLM asked for each text from its start."""
+"""The contract of `models.llm.generation.StepModel`: a batch against the LLM asked for each text from its start."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.attention import use_double_attention
 from models.decoder import GenerationOptions
-from models.execution import begin_batches
-from models.generation import StepModel, decode
-from models.int8 import int8_supported, quantise_linears
-from models.llm import Llm, load_llm
-from models.llm_decoder import Begin, LlmDecoder
-from models.packed_batch import PackedBatch
-from models.projector import Projector
+from models.device.int8 import int8_supported, quantise_linears
+from models.llm.cpu.attention import use_double_attention
+from models.llm.cpu.packed_batch import PackedBatch
+from models.llm.decoder import Begin, LlmDecoder
+from models.llm.execution import begin_batches
+from models.llm.generation import StepModel, decode
+from models.llm.language_model import Llm, load_llm
+from models.llm.projector import Projector
+from models.llm.prompt_batch import PromptBatch
 from models.prompt import Prompt, PromptTemplate
-from models.prompt_batch import PromptBatch
 from tests.tiny_bundle import tiny_captions, write_tiny_bundle
 
 FORBIDDEN = torch.tensor([0])

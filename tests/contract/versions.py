@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 
 from datastores.base import DomainStore, DomainVersion, FloatArray, Statistics
-from datastores.moments import Moments
+from datastores.statistics import Moments
 
 DIMENSION = 48
 Reopen = Callable[[], Awaitable[DomainStore]]

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from functools import partial, partialmethod
 from unittest.mock import patch
 
+from cli import serve as serving
 from models.clap.base import FloatArray
 from service.bundle import Bundle
-from service.captioning.models import WorkingModels
-from service.cli import serving
+from service.captioning.working_models import WorkingModels
 from service.monitoring.logs import set_up_logs
 from service.runtime import Loaders
 from service.settings import Settings, load_settings

@@ -15,12 +15,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.cli.child import running_service
+from cli.common.service_process import running_service
 from tests.e2e.fake_service import COMMAND, HOLD
 from tests.recordings import wav
 
 COUNT = 150
-PROGRAM = [sys.executable, "-c", "from service.cli.app import main; main()", "caption", "r"]
+PROGRAM = [sys.executable, "-c", "from cli.app import main; main()", "caption", "r"]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.cli import child, demo
+from cli import demo
+from cli.common import service_process as child
 from tests.e2e.fake_service import COMMAND
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from models.bundle import LoadedBundle, load_bundle
+from models.bundle.load import LoadedBundle, load_bundle
 from models.clap.base import FloatArray
 from models.decoder import GenerationOptions
 from models.prompt import Prompt

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from service.cli.child import free_port, server_command
+from cli.common.service_process import free_port, server_command
+from research.corpora.composed import composed_captions
 from tests.e2e import hung_service
-from training.composed import composed_captions
 
 _PATIENCE = 180.0
 _ENDING = 60.0

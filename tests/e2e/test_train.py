@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models.bundle import load_bundle
+from models.bundle.load import load_bundle
 from models.decoder import GenerationOptions
 from models.prompt import Prompt
 
@@ -19,7 +19,7 @@ def test_the_embedded_bundle_is_trained_further_and_captions(tmp_path: Path) -> 
     corpus = ROOT / "examples" / "domains" / "field-notes.txt"
     options = ["--out", str(tmp_path / "new"), "--steps", "2", "--every", "2", "--batch", "1", "--targets", "2"]
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", "from service.cli.app import main; main()", "train", str(corpus), *options],
+        [sys.executable, "-c", "from cli.app import main; main()", "train", str(corpus), *options],
         cwd=ROOT,
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
         capture_output=True,

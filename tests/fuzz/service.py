@@ -11,7 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from service.app import create_app
-from service.connections import server_config
+from service.http.connections import server_config
 from service.loading import open_store
 from service.monitoring.logs import set_up_logs
 from service.runtime import Loaders

@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from service.cli.child import running_service
+from cli.common.service_process import running_service
 from tests.fuzz.account import NOTHING, Held, Tally, held, leftovers, under_way
 from tests.fuzz.corpora import Sent, corpora
 from tests.fuzz.recordings import KINDS, recordings, whole

@@ -9,8 +9,8 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from playwright.sync_api import Browser, Page, Route, expect
 
+from service.answers import srt, vtt
 from service.captioning.segments import Segment
-from service.formats import srt, vtt
 from tests.e2e.page.browser import captioned, choose, sentence, visit
 from tests.e2e.page.service import DOMAINS, page_service
 

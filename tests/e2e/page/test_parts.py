@@ -13,7 +13,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from playwright.sync_api import Page
 
-from service.streaming import Event
+from service.http.streaming import Event
 
 STATIC = Path(__file__).resolve().parents[3] / "service" / "static"
 

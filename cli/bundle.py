@@ -1,0 +1,150 @@
+"""``drcap bundle``: what a bundle is, whether it is whole, and the means that centre its CLAP."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.centre import centre
+from cli.common.client import Json
+from cli.common.errors import CommandError
+from cli.common.manual import examples
+from cli.common.quiet import quiet
+from service.settings import load_settings
+
+if TYPE_CHECKING:
+    from models.bundle.check import Checked, Problem
+
+bundles = typer.Typer(no_args_is_help=True, help="Look at bundles, check them, and centre their CLAP.")
+
+Name = Annotated[str, typer.Argument(metavar="PATH|NAME", help="folder of the bundle, or `embedded`")]
+_TOKENS = 16
+
+
+@bundles.command("show", epilog=examples("drcap bundle show embedded", "drcap bundle show bundles/mine --json"))
+def show(bundle: Name, as_json: Json = False) -> None:
+    """What a bundle is: its parts with their sizes, prompt, settings, licences, and where it comes from."""
+    from models.bundle.config import BundleError, bundle_folder
+    from models.bundle.description import describe
+
+    try:
+        document = describe(bundle_folder(bundle))
+    except BundleError as error:
+        raise CommandError(str(error)) from error
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False) if as_json else "\n".join(_lines(document)))
+
+
+@bundles.command(
+    "check",
+    epilog=examples(
+        "drcap bundle check bundles/mine",
+        "drcap bundle check bundles/mine --load",
+        codes="0 it is whole, 1 it is not",
+    ),
+)
+def check(
+    bundle: Name,
+    load: Annotated[bool, typer.Option("--load", help="also load it, and write a caption for a fixed vector")] = False,
+    as_json: Json = False,
+) -> None:
+    """Whether every part of a bundle is there, intact, no pickle, and fits the others."""
+    loaded: dict[str, Any] | None = None
+    with quiet():
+        from models.bundle.check import check_bundle
+        from models.bundle.config import bundle_folder
+
+        checked = check_bundle(bundle_folder(bundle))
+        if load and checked.good:
+            loaded = _load(bundle, checked)
+    if as_json:
+        problems = [vars(problem) for problem in checked.problems]
+        typer.echo(json.dumps({"good": checked.good, "problems": problems, "loaded": loaded}, indent=2))
+    else:
+        for problem in checked.problems:
+            typer.echo(_line(problem))
+        if loaded is not None:
+            typer.echo(f"loaded in {loaded['seconds']} s; {loaded['clap']}; a fixed vector reads: {loaded['caption']}")
+        typer.echo(f"{checked.folder}: {'whole' if checked.good else 'not usable'}")
+    raise typer.Exit(0 if checked.good else 1)
+
+
+@bundles.command("seal", epilog=examples("drcap bundle seal bundles/mine"))
+def seal(bundle: Name) -> None:
+    """Write SHA256SUMS over a bundle's files, by which `bundle check` and `doctor` know them again.
+
+    bundle.json and README.md are left out: people edit them.
+    """
+    from models.bundle.checksums import SUMS
+    from models.bundle.checksums import seal as write_sums
+    from models.bundle.config import BundleError, bundle_folder, read_config
+
+    folder = bundle_folder(bundle)
+    try:
+        read_config(folder)
+        count = write_sums(folder)
+    except (BundleError, OSError) as error:
+        raise CommandError(str(error)) from error
+    typer.echo(f"{folder / SUMS}: {count} files")
+
+
+bundles.command(
+    "centre",
+    epilog=examples(
+        "drcap bundle centre bundles/large --clips recordings/ \\\\",
+        "  --captions captions.txt --out bundles/centred",
+    ),
+)(centre)
+
+
+def _load(bundle: str, checked: "Checked") -> dict[str, Any] | None:
+    import numpy as np
+
+    from models.bundle.check import Problem
+    from models.bundle.load import load_bundle
+    from models.decoder import GenerationOptions
+    from models.prompt import Prompt
+    from service.loading import wishes
+
+    settings = load_settings()
+    started = time.perf_counter()
+    try:
+        loaded = load_bundle(bundle, cache=settings.cache, wishes=wishes(settings))
+        vector = np.cos(np.arange(loaded.clap.embedding_dim, dtype=np.float32))
+        options = GenerationOptions(max_new_tokens=_TOKENS)
+        [written] = loaded.decoder.generate([Prompt(vector / np.linalg.norm(vector))], options)
+    except Exception as error:  # whatever it is, it is what the service would meet
+        said = f"it cannot be loaded: {type(error).__name__}: {error}"
+        checked.problems.append(Problem("loading", said, "mend what the message names"))
+        return None
+    seconds = round(time.perf_counter() - started, 1)
+    return {"clap": loaded.clap.fingerprint, "seconds": seconds, "tokens": written.tokens, "caption": written.text}
+
+
+def _line(problem: "Problem") -> str:
+    mark = "FAIL" if problem.severe else "warn"
+    return f"{mark}  {problem.part}: {' '.join(problem.said.split())}. To do: {problem.remedy}"
+
+
+def _lines(document: dict[str, Any], indent: str = "") -> Iterator[str]:
+    for name, value in document.items():
+        label = f"{indent}{name.replace('_', ' ')}:"
+        if not isinstance(value, dict):
+            yield f"{label} {_said(value)}"
+        elif "bytes" in value:
+            yield f"{label} {value['bytes'] / 1e6:,.1f} MB, {value['kind']}: {value['path'] or 'not on this machine'}"
+        else:
+            yield label
+            yield from _lines(value, indent + "  ") if value else (f"{indent}  none",)
+
+
+def _said(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "yes", False: "no"}[value]
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, int):
+        return f"{value:,}"
+    # A template's line breaks are part of it.
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) and not value.isprintable() else str(value)

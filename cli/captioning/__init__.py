@@ -1,0 +1,1 @@
+"""What `drcap caption` is made of: recordings, requests, rows and where captions go."""

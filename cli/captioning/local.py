@@ -1,0 +1,162 @@
+"""The service inside this process, reached without a port: what ``--local`` asks."""
+
+import asyncio
+import logging
+import re
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from cli.common.client import checked
+from cli.common.datastore import must_exist, unless_served
+from cli.common.errors import CommandError
+from cli.common.progress import FINISHED, drawing, result_of
+from cli.common.quiet import quiet
+from service.settings import AuthSettings, DatastoreSettings, ServerSettings, Settings
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from service.bundle import Bundle
+
+# torch and the service are imported inside the functions: whoever asks a running service does not wait for them.
+
+_READY_SECONDS = 60.0
+_POLL_SECONDS = 0.2
+_NAME_CHARACTERS = 64
+
+
+def load(settings: Settings) -> "Bundle":
+    """The bundle of the settings. Blocks for seconds. Raises `CommandError`."""
+    from service.loading import load_bundle
+
+    try:
+        with nullcontext() if settings.log.level == "debug" else quiet():
+            return load_bundle(settings)
+    except Exception as error:  # of any of the packages that read weights
+        raise CommandError(f"the bundle could not be loaded: {error}") from error
+
+
+def domain_of(corpus: Path) -> str:
+    """The name of the domain that a corpus becomes: that of the file, as far as a domain can be called so."""
+    words = re.findall(r"[a-z0-9]+", corpus.name.partition(".")[0].lower())
+    return "-".join(words)[:_NAME_CHARACTERS].strip("-") or "corpus"
+
+
+@asynccontextmanager
+async def inside(settings: Settings, bundle: "Bundle", corpus: Path | None) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the whole service, which runs in this process while the context is open.
+
+    It needs no key, and nothing but this client reaches it.
+
+    Args:
+        settings: of the service.
+        bundle: what captions.
+        corpus: captions that become its only domain, `domain_of` the file, in a datastore that is gone afterwards;
+            when left out, the datastore of the settings is opened.
+
+    Raises:
+        CommandError: the datastore cannot be used, or the corpus is none.
+    """
+    with tempfile.TemporaryDirectory(prefix="drcap-caption-") as folder, _quiet(settings):
+        async with _client(_alone(settings, Path(folder), corpus), bundle) as client:
+            if corpus is not None:
+                await _register(client, corpus)
+            yield client
+
+
+@asynccontextmanager
+async def _client(settings: Settings, bundle: "Bundle") -> AsyncIterator[httpx.AsyncClient]:
+    from service.app import create_app
+    from service.runtime import Loaders
+
+    failures: list[CommandError] = []
+
+    async def store(of: Settings) -> Any:
+        try:
+            return await _open_store(of)
+        except CommandError as error:
+            failures.append(error)
+            raise
+
+    app = create_app(settings, Loaders(lambda _: bundle, store))
+    async with app.router.lifespan_context(app) as state:
+
+        async def with_state(scope: "Scope", receive: "Receive", send: "Send") -> None:
+            await app({**scope, "state": dict(state or {})}, receive, send)
+
+        transport = httpx.ASGITransport(with_state, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://this-process") as client:
+            await _ready(client, failures)
+            yield client
+
+
+def _alone(settings: Settings, folder: Path, corpus: Path | None) -> Settings:
+    """The settings, without what a service beside it has: keys, ports, the folder of jobs."""
+    jobs = settings.jobs.model_copy(update={"path": folder / "jobs"})
+    alone = {"server": ServerSettings(), "auth": AuthSettings(), "jobs": jobs}
+    if corpus is not None:
+        alone["datastore"] = DatastoreSettings(path=folder / "domains")
+        (folder / "domains").mkdir()
+    return settings.model_copy(update=alone)
+
+
+async def _open_store(settings: Settings) -> Any:
+    from datastores.base import DatastoreError
+    from service.loading import open_store
+
+    path = settings.datastore.path
+    instead = "caption in a domain made of a file with --corpus FILE, or ask a running service without --local"
+    if settings.datastore.url is None:
+        await asyncio.to_thread(must_exist, path, instead)
+    try:
+        with unless_served(path, instead):
+            return await open_store(settings)
+    except DatastoreError as error:
+        raise CommandError(str(error)) from error
+
+
+async def _ready(client: httpx.AsyncClient, failures: list[CommandError]) -> None:
+    until = time.monotonic() + _READY_SECONDS
+    while not (answer := await client.get("/readyz")).is_success:
+        if failures:
+            raise failures[0]
+        if time.monotonic() > until:
+            checked(answer)
+        await asyncio.sleep(0.01)
+
+
+async def _register(client: httpx.AsyncClient, corpus: Path) -> None:
+    try:
+        with corpus.open("rb") as file, drawing("register") as draw:
+            part = {"file": (corpus.name, file, "application/octet-stream")}
+            job = checked(await client.put(f"/domains/{domain_of(corpus)}", files=part)).json()
+            while job["state"] not in FINISHED:
+                draw(job)
+                await asyncio.sleep(_POLL_SECONDS)
+                job = checked(await client.get(f"/jobs/{job['id']}")).json()
+        result_of(job)
+    except (CommandError, OSError) as error:
+        raise CommandError(f"{corpus}: {error.strerror if isinstance(error, OSError) else error}") from error
+
+
+@contextmanager
+def _quiet(settings: Settings) -> Iterator[None]:
+    """What goes wrong is said by the command; the service's log is for whoever asks for it."""
+    if settings.log.level == "debug":
+        from service.monitoring.logs import set_up_logs
+
+        set_up_logs(settings.log)
+        yield
+        return
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,111 @@
+"""``drcap bundle centre``: the means of what a CLAP hears and reads, measured and taken off in a new bundle."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from cli.captioning.recordings import find
+from cli.common.errors import CommandError
+from cli.common.quiet import quiet
+from service.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from models.clap.centring_fit import Measured
+
+_FEW = 100
+T = TypeVar("T")
+
+
+def centre(
+    bundle: Annotated[str, typer.Argument(metavar="PATH|NAME", help="folder of the bundle, or `embedded`")],
+    clips: Annotated[Path, typer.Option(exists=True, help="folder of recordings, or a CSV as `drcap evaluate` reads")],
+    captions: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="captions, as for a domain")],
+    out: Annotated[Path, typer.Option(help="folder for the new bundle")],
+) -> None:
+    """Measure the means of what the CLAP hears and reads, and write a bundle that takes them off.
+
+    Take recordings and captions of all kinds, some hundreds of each; they need not belong together.
+
+    The new bundle's vectors are others: register its domains anew, and train its projector further.
+    """
+    with quiet():
+        from datastores.corpus.reader import CorpusError
+        from models.bundle.config import BundleError
+        from models.clap.centring_fit import TooFew
+        from models.weights import MissingWeights
+
+        try:
+            found, fingerprint = _centre(bundle, clips, captions, out, load_settings())
+        except (BundleError, MissingWeights, TooFew, CorpusError, OSError, ValueError) as error:
+            raise CommandError(str(error)) from error
+    for what, count in (("recordings", found.recordings), ("captions", found.captions)):
+        if count < _FEW:
+            typer.echo(f"{count} {what} are few: the mean is theirs rather than a general one", err=True)
+    counts = f"{found.recordings} recordings and {found.captions} captions"
+    typer.echo(f"{out}: {counts}, {found.gap:.3f} between their means")
+    typer.echo(f"fingerprint {fingerprint}: register domains anew")
+    typer.echo(f"the projector saw other vectors: drcap train CAPTIONS --bundle {out} --out ...")
+
+
+def _centre(bundle: str, clips: Path, captions: Path, out: Path, settings: Settings) -> "tuple[Measured, str]":
+    """What was measured, and the new bundle's fingerprint."""
+    from cli.evaluator import listener
+    from datastores.corpus.reader import read_corpus
+    from models.bundle.checksums import file_digest
+    from models.bundle.config import bundle_folder, read_config
+    from models.bundle.load import load_clap
+    from models.bundle.writer import check_free, write_centred
+    from models.clap.centring import CentredClap
+    from models.clap.centring_fit import measure
+    from models.device.plan import choose_plan
+    from service.jobs.work import corpus_limits
+    from service.loading import wishes
+
+    check_free(out)
+    files, folder = _recordings(clips), bundle_folder(bundle)
+    config = read_config(folder)
+    plan = choose_plan(wishes(settings), config.llm)
+    clap = load_clap(config.clap.model_copy(update={"centring": None, "sounds": None}), folder, plan.clap.value)
+    listen = listener(clap, settings)
+    texts = list(read_corpus(captions, limits=corpus_limits(settings.corpus)))
+    heard = (listen(path) for path in _counted(files, "recordings"))
+    found = measure(clap, heard, _counted(texts, "captions"))
+    about = {
+        "clap": clap.fingerprint,
+        "recordings": found.recordings,
+        # Whatever they are called and wherever they lie.
+        "recordings_sha256": _digest(sorted(map(file_digest, files))),
+        "captions": found.captions,
+        "captions_sha256": _digest(texts),
+        "gap": round(found.gap, 4),
+    }
+    write_centred(folder, out, clap, found.centring, about)
+    return found, CentredClap(clap, found.centring).fingerprint
+
+
+def _recordings(clips: Path) -> list[Path]:
+    from evaluation.clips import ClipsError, read_clips
+
+    if clips.is_dir():
+        found = find([clips])
+        for path, reason in found.unreadable:
+            raise CommandError(f"{path} cannot be looked into: {reason}")
+        return [one.path for one in found.recordings]
+    try:
+        return [clip.path for clip in read_clips(clips)]
+    except ClipsError as error:
+        raise CommandError(f"{error}; a folder of recordings needs no captions") from error
+
+
+def _counted(items: Sequence[T], what: str) -> Iterable[T]:
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, what, console=Console(stderr=True), transient=True)
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

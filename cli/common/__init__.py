@@ -1,0 +1,1 @@
+"""What the commands share: the client, errors, progress, files and help texts."""

@@ -1,0 +1,232 @@
+"""Whether a bundle is whole and its parts fit each other, found from headers and shapes: nothing is loaded or run."""
+
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from models.bundle.checksums import SUMS, ChecksumsError
+from models.bundle.config import ADAPTER, BundleConfig
+from models.bundle.parts import CENTRING, CLAP, LLM, SOUNDS, Part, parts_of
+from models.bundle.seal import verify_bundle
+from models.checkpoints import Weights, read_shapes
+from models.clap.centring import Centring
+from models.clap.facts import embedding_dim
+from models.clap.sounds import Sounds
+from models.decoder import GenerationOptions
+from models.llm.adapter_import import check_adapter, check_adapter_of_gguf, read_adapter, read_llm
+from models.llm.gguf_header import NoGguf, read_header
+from models.llm.sizes import LlmSizes, read_llm_sizes
+from models.weights import MissingWeights, WrongWeights
+
+CONFIG = "bundle.json"
+_PICKLE = b"\x80"
+_PROTOCOLS = range(2, 6)
+_LAYERS = ("linear1.weight", "linear1.bias", "linear2.weight", "linear2.bias")
+_UNSTATED = frozenset({"", "not stated", "unknown", "none"})
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a part, and what to do about it; the bundle cannot be loaded if it is `severe`."""
+
+    part: str
+    said: str
+    remedy: str
+    severe: bool = True
+
+
+@dataclass
+class Checked:
+    """A bundle that was looked at.
+
+    Attributes:
+        folder: where it is.
+        problems: in the order they were found.
+        config: None where `bundle.json` is not valid.
+        parts: of the config.
+        embedding_dim: d of the CLAP, where it could be told.
+        llm: sizes of the LLM, where they could be told.
+    """
+
+    folder: Path
+    problems: list[Problem] = field(default_factory=list)
+    config: BundleConfig | None = None
+    parts: list[Part] = field(default_factory=list)
+    embedding_dim: int | None = None
+    llm: LlmSizes | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing severe was found."""
+        return not any(problem.severe for problem in self.problems)
+
+    def part(self, name: str) -> Path | None:
+        """Where a part lies, if it is there."""
+        return next((one.path for one in self.parts if one.name == name), None)
+
+
+def check_bundle(folder: Path) -> Checked:
+    """Look at everything but the contents of the weights. Seconds."""
+    checked = look_at(folder)
+    if checked.config is not None:
+        checked.problems += [*_wrong_sums(checked), *_pickles(checked), *_adapter_problems(checked)]
+    return checked
+
+
+def look_at(folder: Path) -> Checked:
+    """The quick part of `check_bundle`: the description, which parts are there, sizes that meet at the projector."""
+    checked = Checked(folder)
+    checked.config = _read_config(folder / CONFIG, checked.problems)
+    if checked.config is None:
+        return checked
+    checked.parts = parts_of(checked.config, folder)
+    checked.problems += _odd_values(checked.config)
+    checked.problems += [
+        Problem(part.name, part.missing, f"put it there, or name another in {CONFIG}")
+        for part in checked.parts
+        if part.missing is not None
+    ]
+    checked.problems += _licence_problems(checked.config)
+    config = checked.config
+
+    def sizes_of_clap(path: Path) -> None:
+        checked.embedding_dim = embedding_dim(config.clap.backend, path)
+
+    def sizes_of_llm(path: Path) -> None:
+        checked.llm = read_llm_sizes(path)
+
+    _try(checked, CLAP, sizes_of_clap)
+    _try(checked, LLM, sizes_of_llm)
+    dim = checked.embedding_dim
+    if dim is not None:
+        _try(checked, CENTRING, lambda path: Centring.load(path, dim))
+        _try(checked, SOUNDS, lambda path: Sounds.load(path, dim))
+    _try(checked, "projector", lambda path: _check_projector(path, dim, checked.llm))
+    return checked
+
+
+def _try(checked: Checked, name: str, look: Callable[[Path], object]) -> None:
+    path = checked.part(name)
+    if path is None:
+        return
+    try:
+        look(path)
+    except (WrongWeights, MissingWeights, OSError) as error:
+        checked.problems.append(Problem(name, str(error), f"name a {name} that fits in {CONFIG}, or replace the file"))
+
+
+def _read_config(path: Path, problems: list[Problem]) -> BundleConfig | None:
+    try:
+        return BundleConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        for one in error.errors():
+            name = ".".join(map(str, one["loc"]))
+            problems.append(Problem(CONFIG, f"{name}: {one['msg']}", f"correct {name} in {path}"))
+    except OSError as error:
+        said = f"there is no bundle at {path.parent}: {error.strerror}"
+        problems.append(Problem(CONFIG, said, "name a folder that has a bundle.json, or `embedded`"))
+    except ValueError as error:
+        problems.append(Problem(CONFIG, f"it is no JSON: {error}", f"correct {path}"))
+    return None
+
+
+def _odd_values(config: BundleConfig) -> Iterator[Problem]:
+    for section, build in (
+        ("prompt", config.prompt.as_template),
+        ("generation", lambda: GenerationOptions(**config.generation.model_dump())),
+    ):
+        try:
+            build()
+        except ValueError as error:
+            yield Problem(CONFIG, f"{section}: {error}", f"correct {section} in {CONFIG}")
+
+
+def _licence_problems(config: BundleConfig) -> Iterator[Problem]:
+    if not config.licences:
+        yield Problem("licences", "no licence is named", f"name that of every weight under licences in {CONFIG}", False)
+    for part, licence in config.licences.items():
+        if licence.strip().lower() in _UNSTATED:
+            yield Problem("licences", f"that of {part} is not stated", f"state it in {CONFIG}", False)
+
+
+def _check_projector(path: Path, dim: int | None, llm: LlmSizes | None) -> None:
+    shapes = read_shapes(path)
+    if set(shapes) != set(_LAYERS):
+        raise WrongWeights(f"{path} holds {', '.join(sorted(shapes))}, a projector has {', '.join(_LAYERS)}")
+    inner, columns = _matrix(shapes, "linear1.weight", path)
+    rows, inputs = _matrix(shapes, "linear2.weight", path)
+    if dim is not None and columns != dim:
+        raise WrongWeights(f"{path}: linear1 takes {columns} numbers, the CLAP gives {dim}")
+    if inputs != inner or shapes["linear1.bias"].shape != (inner,) or shapes["linear2.bias"].shape != (rows,):
+        found = ", ".join(f"{name} {list(shapes[name].shape)}" for name in _LAYERS)
+        raise WrongWeights(f"{path}: its layers do not fit each other: {found}")
+    if llm is not None and (rows == 0 or rows % llm.hidden):
+        raise WrongWeights(f"{path}: linear2 gives {rows} numbers, no multiple of the LLM's {llm.hidden}")
+
+
+def _matrix(shapes: Weights, name: str, path: Path) -> tuple[int, int]:
+    shape = shapes[name].shape
+    if len(shape) != 2:
+        raise WrongWeights(f"{path}: {name} is {list(shape)}, no matrix")
+    return int(shape[0]), int(shape[1])
+
+
+def _wrong_sums(checked: Checked) -> Iterator[Problem]:
+    again = "copy or install it again, or `drcap bundle seal` if it was changed on purpose"
+    try:
+        found = verify_bundle(checked.folder, checked.parts)
+    except (ChecksumsError, OSError) as error:
+        yield Problem(SUMS, str(error), "`drcap bundle seal` writes it anew")
+        return
+    for name in found.changed:
+        yield Problem(SUMS, f"{name} is not the file that was sealed or installed", again)
+    for name in found.missing:
+        yield Problem(SUMS, f"{name} was sealed or installed and is not there", again)
+
+
+def _pickles(checked: Checked) -> Iterator[Problem]:
+    named = checked.part(CLAP)
+    for path in sorted(checked.folder.rglob("*")):
+        if not path.is_file() or not is_pickle(path):
+            continue
+        name = path.relative_to(checked.folder)
+        if path != named:
+            yield Problem(str(name), "it is a pickle, which could run anything", "remove it; nothing reads it")
+            continue
+        # `embedding_dim` has read it, and found nothing but weights in it.
+        yield Problem(
+            str(name), "it is a pickle; it is read without running what is in it", "save it as .safetensors", False
+        )
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file is a pickle, or a zip archive that holds one, as torch writes them."""
+    with path.open("rb") as file:
+        head = file.read(2)
+    if head[:1] == _PICKLE and len(head) == 2:
+        return head[1] in _PROTOCOLS
+    if head != b"PK":
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith((".pkl", ".pickle")) for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def _adapter_problems(checked: Checked) -> Iterator[Problem]:
+    llm, folder = checked.part(LLM), checked.folder / ADAPTER
+    if llm is None or checked.part("adapter") is None or checked.part("adapter settings") is None:
+        return
+    try:
+        if llm.suffix == ".gguf":
+            check_adapter_of_gguf(read_shapes(folder / "adapter_model.safetensors"), read_header(llm).shapes, folder)
+        else:
+            settings, weights = read_adapter(folder)
+            check_adapter(weights, settings, read_llm(str(llm)), folder)
+    except (WrongWeights, MissingWeights, NoGguf, OSError) as error:
+        yield Problem("adapter", str(error), "use the adapter that was trained with this LLM")

@@ -1,0 +1,225 @@
+"""The bundle: one folder that fully says how captions are made, loaded to run."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+
+from models.bundle.config import (
+    ADAPTER,
+    EMBEDDED,
+    PROJECTOR,
+    BundleConfig,
+    BundleError,
+    ClapSection,
+    LlmSection,
+    PromptSection,
+    RetrievalSection,
+    SegmentsSection,
+    bundle_folder,
+    read_config,
+)
+from models.clap.base import Clap
+from models.clap.loading import load_backend
+from models.conditioning.projection import Projection
+from models.decoder import Decoder, GenerationOptions
+from models.device.plan import DevicePlan, Wishes, choose_plan
+from models.llm.adapter import merge_lora
+from models.llm.batch_check import LlmCheck
+from models.llm.chat import in_chat
+from models.llm.decoder import LlmDecoder
+from models.llm.execution import begin_batches
+from models.llm.gguf_conversion import default_cache, load_converted
+from models.llm.language_model import Llm, load_llm
+from models.llm.placement import NoRoom, place_llm
+from models.llm.projector import Projector
+from models.llm.prompt_batch import PromptBatch
+from models.llm.quantisation import MissingLibrary
+from models.llm.sources import find_llm
+from models.prompt import PromptTemplate
+from models.weights import MissingWeights, WrongWeights
+
+__all__ = [
+    "ADAPTER",
+    "EMBEDDED",
+    "PROJECTOR",
+    "BundleConfig",
+    "BundleError",
+    "ClapSection",
+    "LlmSection",
+    "LoadedBundle",
+    "PromptSection",
+    "RetrievalSection",
+    "SegmentsSection",
+    "bundle_folder",
+    "load_bundle",
+    "load_clap",
+    "load_decoder",
+    "load_source",
+    "merge_adapter",
+    "prompt_template",
+    "read_config",
+]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoadedBundle:
+    """Everything that makes captions, ready to run.
+
+    Attributes:
+        plan: where and how it runs, if that was planned.
+        writers: batches that each copy of the decoder may write at the same time.
+        copies: of the decoder, each on a GPU of its own, beside the first.
+        turns: batches of CLAP and decoder together that compute at a time, where both share the cores of a CPU.
+    """
+
+    name: str
+    clap: Clap
+    decoder: Decoder
+    projection: Projection
+    retrieval: RetrievalSection
+    generation: GenerationOptions
+    plan: DevicePlan | None = None
+    writers: int = 1
+    copies: tuple[Decoder, ...] = ()
+    turns: int | None = None
+    segments: SegmentsSection = field(default_factory=SegmentsSection)
+
+    @property
+    def decoders(self) -> tuple[Decoder, ...]:
+        """The decoder and its copies, each once for each batch that it may write at the same time."""
+        return (self.decoder, *self.copies) * self.writers
+
+    @property
+    def device(self) -> str:
+        """Where the decoder and its copies compute, with commas between."""
+        return "cpu" if self.plan is None else ",".join(map(str, self.plan.llm.value))
+
+
+def load_bundle(
+    source: str = EMBEDDED, device: str = "auto", cache: Path | None = None, wishes: Wishes | None = None
+) -> LoadedBundle:
+    """Load a bundle: CLAP, LLM with adapter and projector, projection, defaults. Takes seconds.
+
+    Args:
+        source: ``embedded`` or a folder.
+        device: of everything; see `models.device.plan.Wishes`, which `wishes` has instead of this.
+        cache: folder for converted weights; by default the user's cache folder.
+        wishes: how the models are to be run.
+
+    Raises:
+        BundleError: something of the bundle does not fit, or not on this machine.
+        MissingWeights: weights are not on this machine and cannot be fetched.
+        ValueError: a wish cannot be had on this machine.
+    """
+    folder = bundle_folder(source)
+    config = read_config(folder)
+    plan = choose_plan(wishes or Wishes(device), config.llm)
+    for line in plan.lines():
+        logger.info("%s", line)
+    clap = load_clap(config.clap, folder, plan.clap.value)
+    # From the files each time: a copy made in memory would double what that must hold.
+    first, *more = [load_decoder(folder, config, clap.embedding_dim, plan, where, cache) for where in plan.llm.value]
+    tau = config.projection.temperature or clap.temperature
+    return LoadedBundle(
+        name=config.name,
+        clap=clap,
+        decoder=first,
+        projection=Projection(tau, config.projection.renormalise),
+        retrieval=config.retrieval,
+        generation=GenerationOptions(**config.generation.model_dump()),
+        plan=plan,
+        copies=tuple(more),
+        segments=config.segments,
+    )
+
+
+def load_decoder(
+    folder: Path,
+    config: BundleConfig,
+    embedding_dim: int,
+    plan: DevicePlan,
+    device: torch.device,
+    cache: Path | None = None,
+) -> LlmDecoder:
+    """LLM with the bundle's adapter merged in, and its projector, on `device` as the plan has it.
+
+    Raises `BundleError` or `MissingWeights`.
+    """
+    llm = load_source(config.llm, folder, cache, plan.dtype.value)
+    if config.llm.adapter:
+        merge_adapter(llm, folder / ADAPTER)
+    template = prompt_template(config.prompt, llm)
+    with _named(f"the projector of {folder}"):
+        projector = Projector.load(folder / PROJECTOR, embedding_dim, llm.hidden_size)
+    with _named(f"the LLM of {folder}"):
+        # Before it is quantised; else where it is to run, because CPUs are slow in half precision.
+        quantised = plan.quantisation.value != "none"
+        before = LlmCheck(llm) if quantised else None
+        if before is not None and device.type == "cpu":
+            # What is strict only while nothing is rounded to few levels.
+            before(partial(PromptBatch, llm.model))
+        place_llm(llm, plan, device)
+        check = before or LlmCheck(llm)
+        begin = begin_batches(llm, int8=plan.quantisation.value == "int8" and device.type == "cpu")
+        check(begin, quantised)
+    return LlmDecoder(llm, projector, template, f"{config.name}: {config.llm.source.rsplit('/', 1)[-1]}", begin)
+
+
+def load_source(
+    section: LlmSection, folder: Path, cache: Path | None = None, dtype: torch.dtype = torch.float32
+) -> Llm:
+    """Load the LLM that a section of the bundle in `folder` names, as it is: without adapter, on the CPU.
+
+    Raises `BundleError` or `MissingWeights`.
+    """
+    with _named("the LLM"):
+        path = find_llm(section.source, section.revision, folder)
+        if path.suffix == ".gguf":
+            return load_converted(path, cache or default_cache(), dtype)
+        return load_llm(path, dtype)
+
+
+def prompt_template(section: PromptSection, llm: Llm) -> PromptTemplate:
+    """What writes the prompts for this LLM, in training and at inference. Raises `BundleError`."""
+    with _named("the prompt"):
+        template = section.as_template()
+        return template if section.chat is None else in_chat(template, llm.tokenizer, section.chat.system)
+
+
+def load_clap(section: ClapSection, folder: Path, device: torch.device) -> Clap:
+    """The CLAP of a bundle in `folder`.
+
+    Raises:
+        MissingWeights: a file or package is missing, or the hub cannot be reached.
+        BundleError: a file does not hold what it should; the message names it.
+    """
+    with _named(f"the CLAP of {folder}"):
+        return load_backend(section, folder, device)
+
+
+def merge_adapter(llm: Llm, folder: Path) -> None:
+    """Add the LoRA in `folder` to the weights it adapts (`models.llm.adapter`). Raises `BundleError`."""
+    try:
+        with _named("the bundle's adapter"):
+            merge_lora(llm, folder)
+    except MissingWeights as error:
+        raise BundleError(
+            f"the bundle's adapter is missing: {error} (llm.adapter false in bundle.json says that there is none)"
+        ) from error
+
+
+@contextmanager
+def _named(part: str) -> Iterator[None]:
+    """Errors about a part of the bundle become a `BundleError` that names it; `MissingWeights` stay what they are."""
+    try:
+        yield
+    except (WrongWeights, NoRoom, MissingLibrary, SafetensorError, OSError, ValueError) as error:
+        raise BundleError(f"{part} cannot be used: {error}") from error

@@ -1,0 +1,51 @@
+"""How much memory a bundle takes while it is loaded, from the sizes of its weights and the plan they run by."""
+
+from dataclasses import dataclass
+
+from models.bundle.check import Checked
+from models.bundle.parts import CLAP
+from models.clap.facts import parameters
+from models.device.plan import DevicePlan
+from models.weights import MissingWeights, WrongWeights
+
+# Python with torch and transformers, and what captioning a clip takes on top of the weights.
+_PROCESS = 900 * 10**6
+_FLOAT32 = 4
+# A parameter's bytes; the output layer and the embeddings stay as they are, which is why there is more to int4.
+_QUANTISED = {"int8": 1.0, "fp8": 1.0, "int4": 0.6}
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes: of the machine's memory at their highest, and of each GPU's that the LLM runs on."""
+
+    machine: int
+    gpu: int = 0
+
+
+def estimate(checked: Checked, plan: DevicePlan) -> Need | None:
+    """None where a size is not known. The estimate is rough, and on the high side for small models."""
+    if checked.config is None or checked.llm is None:
+        return None
+    clap = _clap(checked)
+    if clap is None:
+        return None
+    read = plan.dtype.value.itemsize * checked.llm.parameters
+    share = _QUANTISED.get(plan.quantisation.value)
+    kept = read if share is None else round(share * checked.llm.parameters)
+    on_gpu = plan.llm.value[0].type != "cpu"
+    # While layers become int8 on the CPU, those they are made of are still there.
+    machine = _PROCESS + clap + read + (0 if on_gpu or share is None else kept)
+    return Need(machine, kept + (clap if plan.clap.value == plan.llm.value[0] else 0) if on_gpu else 0)
+
+
+def _clap(checked: Checked) -> int | None:
+    towers = [part for part in checked.parts if part.name in (CLAP, "audio tower", "text tower")]
+    if len(towers) > 1:
+        # The embedded one's are stored in float32, or nearly so.
+        return sum(part.size for part in towers)
+    path = checked.part(CLAP)
+    try:
+        return None if path is None else _FLOAT32 * parameters(path)
+    except (WrongWeights, MissingWeights):
+        return None

@@ -1,0 +1,89 @@
+"""Bundles are written whole or not at all, and sealed."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from models.bundle.checksums import SUMS, seal
+from models.bundle.config import BundleConfig, BundleError, read_config
+from models.clap.base import Clap
+from models.clap.centring import CentredClap, Centring
+from models.clap.sounds import Sounds
+
+CENTRING, SOUNDS = "centring.safetensors", "sounds.safetensors"
+_NOT_COPIED = ("__pycache__", "*.py", "*.new", SUMS)
+
+
+def check_free(out: Path) -> None:
+    """Raises `BundleError` unless the folder is missing or empty."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BundleError(f"{out} exists and is not empty; name another --out")
+
+
+@contextmanager
+def new_bundle(out: Path) -> Iterator[Path]:
+    """A folder to fill, which is sealed and becomes `out` at the end; a failure leaves nothing.
+
+    Raises:
+        BundleError: `out` holds something.
+        OSError: it cannot be written.
+    """
+    check_free(out)
+    unfinished = out.with_name(out.name + ".new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        for path in unfinished.rglob("*.safetensors"):
+            # safetensors makes files for their owner alone, and a service often runs as somebody else.
+            path.chmod(0o644)
+        seal(unfinished)
+        if out.exists():
+            out.rmdir()
+        unfinished.rename(out)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def write_config(config: BundleConfig, folder: Path) -> None:
+    """Write bundle.json."""
+    text = json.dumps(config.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
+
+
+def write_sounds(clap: Clap, folder: Path) -> None:
+    """Write the kinds of sound as this CLAP reads them into `SOUNDS`, which `clap.sounds` is to name."""
+    (folder / SOUNDS).unlink(missing_ok=True)
+    Sounds.read_by(clap).save(folder / SOUNDS)
+
+
+def write_centred(base: Path, out: Path, clap: Clap, centring: Centring, measured: Mapping[str, Any]) -> None:
+    """Write the bundle in `base` once more with these means, and in its provenance what they were `measured` on.
+
+    It is named after its folder. A CLAP that knows no kinds of sound by itself gets those that it reads.
+
+    Args:
+        base: a bundle.
+        out: the new one's folder.
+        clap: that of `base`, without centring.
+        centring: its means.
+        measured: how they came to be.
+
+    Raises as `new_bundle` does.
+    """
+    config = read_config(base)
+    with new_bundle(out) as folder:
+        shutil.copytree(base, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+        (folder / CENTRING).unlink(missing_ok=True)
+        centring.save(folder / CENTRING)
+        named = {"centring": CENTRING, "sounds": None}
+        if not clap.sound_names:
+            write_sounds(CentredClap(clap, centring), folder)
+            named["sounds"] = SOUNDS
+        section = config.clap.model_copy(update=named)
+        provenance = {**config.provenance, "centring": dict(measured)}
+        write_config(config.model_copy(update={"name": out.name, "clap": section, "provenance": provenance}), folder)

@@ -1,0 +1,1 @@
+"""The LLM: where its files are, how it is loaded, and how it writes captions."""

@@ -1,0 +1,125 @@
+"""A LoRA that others trained, checked against the LLM it is for before anything of that LLM is loaded."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from models.checkpoints import Weights, check_names, read_weights
+from models.weights import MissingWeights, WrongWeights
+
+_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+_IN_GGUF = {
+    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}  # fmt: skip
+_LAYER = re.compile(r"base_model\.model\.model\.layers\.(\d+)\.([\w.]+)\.lora_([AB])\.weight")
+
+
+@dataclass(frozen=True)
+class LlmFacts:
+    """An LLM's configuration of transformers, and the texts of its start and end token."""
+
+    name: str
+    config: Any
+    start: str
+    end: str
+
+    @property
+    def hidden_size(self) -> int:
+        """Length of a token's embedding."""
+        return int(self.config.hidden_size)
+
+
+def read_llm(source: str) -> LlmFacts:
+    """From a folder or GGUF file, of which nothing leaves, or the hub. Raises `MissingWeights`."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    path = Path(source)
+    where: dict[str, Any] = {"local_files_only": path.exists()}
+    if path.suffix == ".gguf":
+        where["gguf_file"], source = path.name, str(path.parent)
+    try:
+        config: Any = AutoConfig.from_pretrained(source, **where)
+        tokenizer: Any = AutoTokenizer.from_pretrained(source, **where)
+    except (OSError, ValueError) as error:
+        raise MissingWeights(f"no LLM at {path}: {error}") from error
+    return LlmFacts(path.name, config, str(tokenizer.bos_token), str(tokenizer.eos_token))
+
+
+def read_adapter(folder: Path) -> tuple[Any, Weights]:
+    """PEFT's `LoraConfig` and its weights. Raises `MissingWeights` or `WrongWeights`."""
+    from peft import LoraConfig
+
+    if not (folder / "adapter_config.json").is_file():
+        raise MissingWeights(f"{folder} has no adapter_config.json: it is no folder of PEFT")
+    try:
+        settings: Any = LoraConfig.from_pretrained(str(folder))
+    except (ValueError, TypeError) as error:
+        raise WrongWeights(f"{folder}/adapter_config.json describes no LoRA: {error}") from error
+    for name in _FILES:
+        if (folder / name).is_file():
+            return settings, read_weights(folder / name)
+    raise MissingWeights(f"{folder} has none of {', '.join(_FILES)}")
+
+
+def check_adapter(weights: Weights, settings: Any, llm: LlmFacts, path: Path) -> None:
+    """Raises `WrongWeights` unless the weights are all that this LoRA of this LLM has, each in its shape."""
+    from peft import get_peft_model
+    from peft.utils import get_peft_model_state_dict
+    from transformers import AutoModelForCausalLM
+
+    settings.base_model_name_or_path = None
+    # Names and shapes only: on the meta device a model of any size takes no memory.
+    with torch.device("meta"):
+        kind: Any = AutoModelForCausalLM
+        base: Any = kind.from_config(llm.config)
+        try:
+            adapted: Any = get_peft_model(base, settings)
+        except ValueError as error:
+            raise WrongWeights(f"the LoRA of {path} fits no layer of {llm.name}: {error}") from error
+        wanted: Weights = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    check_names(weights, wanted, path)
+    for name, value in weights.items():
+        if value.shape != wanted[name].shape:
+            raise WrongWeights(
+                f"{path}: {name} is {list(value.shape)}, for {llm.name} it should be {list(wanted[name].shape)}"
+            )
+
+
+def check_adapter_of_gguf(weights: Weights, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """As `check_adapter`, for a LoRA of linear layers of the LLM in a GGUF file, whose tensors have these shapes.
+
+    Building a model of transformers from such a file takes most of a minute.
+    """
+    for name, value in weights.items():
+        found = _LAYER.fullmatch(name)
+        if found is None or found[2] not in _IN_GGUF:
+            raise WrongWeights(f"{path} holds unknown {name}")
+        tensor = f"blk.{found[1]}.{_IN_GGUF[found[2]]}.weight"
+        if tensor not in shapes:
+            raise WrongWeights(f"{path}: {name} is for a layer that the LLM does not have")
+        # GGUF names what goes in first; A takes that to the rank, B the rank to what comes out.
+        inputs, outputs = shapes[tensor]
+        size, side = (inputs, 1) if found[3] == "A" else (outputs, 0)
+        if value.dim() != 2 or value.shape[side] != size:
+            raise WrongWeights(f"{path}: {name} is {list(value.shape)}, the LLM's layer has {size} there")
+    kinds = {found[2] for name in weights if (found := _LAYER.fullmatch(name)) is not None}
+    wanted = 2 * len(kinds) * sum(name.endswith(".attn_q.weight") for name in shapes)
+    if not weights or len(weights) != wanted:
+        raise WrongWeights(f"{path} holds {len(weights)} tensors, a LoRA of the same layers of this LLM has {wanted}")
+
+
+def save_adapter(weights: Weights, settings: Any, llm: str, folder: Path) -> None:
+    """Write PEFT's folder, in safetensors."""
+    folder.mkdir()
+    tensors = {name: value.float().contiguous().clone() for name, value in weights.items()}
+    save_file(tensors, folder / _FILES[0])
+    settings.base_model_name_or_path = llm
+    settings.inference_mode = True
+    settings.save_pretrained(str(folder))

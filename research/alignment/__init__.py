@@ -1,0 +1,1 @@
+"""The alignment head of the embedded CLAP: trained and measured."""

@@ -1,0 +1,1 @@
+"""The text that the embedded decoder is trained on."""

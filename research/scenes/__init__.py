@@ -1,0 +1,1 @@
+"""Generated scenes: a test set made of known sounds, with references."""

@@ -1,0 +1,1 @@
+"""Admission: how much work is let in at a time."""

@@ -1,0 +1,1 @@
+"""HTTP: middlewares, uploads, answers to errors, deadlines, event streams and connections."""

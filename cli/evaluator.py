@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from evaluation.domains import Domain
     from evaluation.pipeline import Listen, Sounds
     from evaluation.report import Report
-    from models.bundle.load import LoadedBundle
+    from models.bundle.loaded import LoadedBundle
     from models.clap.base import Clap
 
 # evaluation is imported inside the functions: `drcap --help` should wait neither for torch nor for the metrics.
@@ -105,7 +105,7 @@ class Evaluator:
         from service.loading import load_bundle
 
         try:
-            return cast("LoadedBundle", load_bundle(self.settings))
+            return load_bundle(self.settings)
         except ValueError as error:
             raise CommandError(str(error)) from error
 

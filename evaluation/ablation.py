@@ -6,7 +6,7 @@ from evaluation.arms import FULL, NEAREST, ablation_arms, nearest_arm, shipped_a
 from evaluation.domains import Domain
 from evaluation.pipeline import Sounds, Trial, evaluate, trials
 from evaluation.report import Report
-from models.bundle.load import LoadedBundle
+from models.bundle.loaded import LoadedBundle
 
 CAPTIONED = "drcap"
 

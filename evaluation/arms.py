@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datastores.base import Neighbour, Statistics
-from models.bundle.load import LoadedBundle
+from models.bundle.loaded import LoadedBundle
 from models.conditioning.conditioning import Conditioning
 from models.decoder import GenerationOptions
 from models.prompt import Prompt

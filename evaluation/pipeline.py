@@ -15,7 +15,7 @@ from evaluation.clips import Clip
 from evaluation.domains import Domain
 from evaluation.metrics import References, Said, measure
 from evaluation.report import Report, Row
-from models.bundle.load import LoadedBundle
+from models.bundle.loaded import LoadedBundle
 from models.clap.base import Clap
 from models.conditioning.reranking import Reranker, candidates
 from models.decoder import Generated

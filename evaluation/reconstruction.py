@@ -11,7 +11,7 @@ from evaluation.arms import NEAREST, nearest_arm, shipped_arm
 from evaluation.domains import Domain, put_domain
 from evaluation.pipeline import Sounds, Trial, evaluate
 from evaluation.report import Report
-from models.bundle.load import LoadedBundle
+from models.bundle.loaded import LoadedBundle
 from models.clap.base import Clap
 
 FloatArray = NDArray[np.float32]

@@ -7,7 +7,7 @@ from evaluation.domains import Domain
 from evaluation.pipeline import Sounds, Trial, evaluate
 from evaluation.reconstruction import NEAR_COPY, HeldOut
 from evaluation.report import Report
-from models.bundle.load import LoadedBundle
+from models.bundle.loaded import LoadedBundle
 
 SOURCE = "source corpus"
 TARGET = "target corpus"

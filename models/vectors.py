@@ -1,4 +1,4 @@
-"""Directions: several unit vectors as one."""
+"""Unit vectors, and several of them as one."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,12 +1,13 @@
 """Captions as answers: JSON, plain text and subtitles."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from service.bundle import Bundle
+from models.bundle.loaded import LoadedBundle
 from service.captioning.captioner import Caption
 from service.captioning.segments import Segment
+from service.http.middleware import server_timing
 from service.schemas import (
     CaptionAnswer,
     ProjectionAnswer,
@@ -18,7 +19,7 @@ from service.schemas import (
 )
 
 
-def render(caption: Caption, duration: float, bundle: Bundle, wanted: ResponseFormat) -> Response:
+def render(caption: Caption, bundle: LoadedBundle, wanted: ResponseFormat) -> Response:
     """The answer to a caption request, with its stages in a ``Server-Timing`` header."""
     headers = {"Server-Timing": server_timing(caption.seconds)}
     if wanted is ResponseFormat.text:
@@ -31,7 +32,7 @@ def render(caption: Caption, duration: float, bundle: Bundle, wanted: ResponseFo
         caption=caption.text,
         domain=caption.version.domain,
         domain_version=caption.version.version,
-        duration=round(duration, 3),
+        duration=round(caption.duration, 3),
         similar_captions=[SimilarCaption(caption=one.caption, score=round(one.score, 4)) for one in caption.similar],
         model=bundle.name,
     )
@@ -48,11 +49,6 @@ def render(caption: Caption, duration: float, bundle: Bundle, wanted: ResponseFo
             ),
         )
     return JSONResponse(answer.model_dump(mode="json"), headers=headers)
-
-
-def server_timing(seconds: Mapping[str, float]) -> str:
-    """Stages in milliseconds, as the Server-Timing header has them."""
-    return ", ".join(f"{stage};dur={value * 1000:.1f}" for stage, value in seconds.items())
 
 
 def srt(segments: Iterable[Segment]) -> str:

@@ -12,6 +12,7 @@ from service.http.problems import install_error_handler
 from service.loading import DEFAULT_LOADERS
 from service.monitoring.metrics import Metrics
 from service.monitoring.tracing import Tracing, open_tracing
+from service.openai.errors import OPENAI_PREFIX, error_response
 from service.openapi import DESCRIPTION, install_openapi
 from service.ops import serving_ops
 from service.routes import captions, docs, domains, health, jobs, models, page, registration, transcriptions
@@ -66,7 +67,7 @@ def create_app(
     app.add_middleware(BodyLimit, rules=rules, pace=pace)
     app.add_middleware(RequestContext, metrics=metrics, tracing=tracing)
     app.add_middleware(SafeHeaders)
-    install_error_handler(app)
+    install_error_handler(app, {OPENAI_PREFIX: error_response})
     for routes in (captions, registration, domains, jobs, transcriptions, models, health, docs, page):
         app.include_router(routes.router)
     if settings.server.ops_port is None:

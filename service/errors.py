@@ -1,22 +1,7 @@
-"""Errors a client sees: one class a kind, and one table for the errors of others."""
+"""Errors that clients see, one class for each kind. This module imports nothing of the project."""
 
 from collections.abc import Mapping
 from typing import ClassVar
-
-from datastores.base import (
-    DatastoreError,
-    DatastoreUnavailable,
-    DomainBusy,
-    DomainNotFound,
-    FingerprintMismatch,
-    InvalidDomainName,
-)
-from datastores.corpus.reader import CorpusError
-from service.batching.batcher import BatcherClosed, Expired, QueueFull, WorkerDied
-from service.batching.runner import MemoryExhausted
-from service.http.deadlines import BadTimeout
-
-_RETRY_AFTER_SECONDS = "2"
 
 
 class ServiceError(Exception):
@@ -161,41 +146,3 @@ class ModelFailed(ServiceError):
 class DeadlinePassed(ServiceError):
     status = 504
     slug = "deadline-passed"
-
-
-_TRANSLATIONS: dict[type[Exception], type[ServiceError]] = {
-    InvalidDomainName: InvalidDomain,
-    DomainNotFound: UnknownDomain,
-    DomainBusy: Busy,
-    FingerprintMismatch: ClapMismatch,
-    DatastoreUnavailable: DatastoreDown,
-    BadTimeout: BadField,
-    Expired: DeadlinePassed,
-    BatcherClosed: NotReady,
-    WorkerDied: ModelFailed,
-    MemoryExhausted: ModelFailed,
-}
-_CORPUS_KINDS: dict[str, type[ServiceError]] = {
-    "format": NotACorpus,
-    "too-many": TooLarge,
-    "too-long": TooLarge,
-}
-
-
-def as_service_error(error: Exception) -> ServiceError:
-    """The answer for an error raised below the HTTP face; unknown ones become a 500 that tells nothing."""
-    if isinstance(error, ServiceError):
-        return error
-    if isinstance(error, CorpusError):
-        return _CORPUS_KINDS.get(error.kind, BadCorpus)(str(error))
-    if isinstance(error, QueueFull):
-        return Overloaded(str(error), {"Retry-After": str(error.retry_after)})
-    for kind, answer in _TRANSLATIONS.items():
-        if isinstance(error, kind):
-            headers = {"Retry-After": _RETRY_AFTER_SECONDS} if answer.status == 503 else None
-            return answer(str(error), headers)
-    return ServiceError("the service failed at this request; its log says more under the request id")
-
-
-TRANSLATED: tuple[type[Exception], ...] = (DatastoreError, CorpusError, QueueFull, *_TRANSLATIONS)
-"""What `as_service_error` knows of the errors of others."""

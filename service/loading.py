@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from datastores.base import DatastoreUnavailable, DomainStore
-from service.bundle import Bundle
+from models.bundle.loaded import LoadedBundle
 from service.runtime import Loaders
 from service.settings import DatastoreSettings, Settings, variable_name
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 EMBEDDED = "embedded"
 
 
-def load_bundle(settings: Settings) -> Bundle:
+def load_bundle(settings: Settings) -> LoadedBundle:
     """Load the bundle the settings name. Blocking, for seconds: call it from a thread."""
     if settings.bundle == EMBEDDED:
         os.environ["HF_HUB_OFFLINE"] = "1"

@@ -1,28 +1,26 @@
-"""The running service: its parts, loaded behind the open port, and the bounds on the work let in."""
+"""The running service: its parts, loaded while the port is already open."""
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypedDict, TypeVar
+from typing import TypedDict, TypeVar
 
 from datastores.base import DomainStore
-from service.bundle import Bundle
+from models.bundle.loaded import LoadedBundle
+from service.admission.permits import Permits
 from service.captioning.captioner import Captioner
+from service.captioning.domains import Domains
 from service.captioning.working_models import WorkingModels
-from service.errors import DatastoreDown, DeadlinePassed, NotReady, Overloaded
-from service.http.deadlines import Deadline
+from service.errors import DatastoreDown, NotReady
 from service.http.problems import TYPE_PREFIX
 from service.jobs.jobs import Jobs
 from service.jobs.records import JobRecord
-from service.jobs.work import carry_out
+from service.jobs.work import Registrar
 from service.monitoring.metrics import Metrics
-from service.rates import ServiceRate
-from service.settings import Settings, variable_name
+from service.settings import Settings
 from service.version import drcap_version
 
 logger = logging.getLogger(__name__)
@@ -31,57 +29,26 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Loaders:
-    """How the parts come to be: `bundle` blocks and is called in a thread, `store` is awaited."""
+    """Load the two big parts: `bundle` blocks and is called in a thread, `store` is awaited."""
 
-    bundle: Callable[[Settings], Bundle]
+    bundle: Callable[[Settings], LoadedBundle]
     store: Callable[[Settings], Awaitable[DomainStore]]
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What answers requests once everything is loaded."""
+    """The parts that answer requests, all loaded."""
 
+    bundle: LoadedBundle
     store: DomainStore
+    domains: Domains
+    models: WorkingModels
     captioner: Captioner
     jobs: Jobs
 
 
-class Permits:
-    """Lets in at most `limit` pieces of work of one kind and refuses the rest at once."""
-
-    def __init__(self, kind: str, settings: Settings, metrics: Metrics) -> None:
-        self._limit = int(getattr(settings.admission, kind))
-        self._setting = variable_name("admission", kind)
-        self._gauge = metrics.admitted.labels(kind)
-        self._taken = 0
-        self._rate = ServiceRate()
-        self._since = 0.0
-
-    @contextmanager
-    def take(self) -> Iterator[None]:
-        """Hold one permit. Raises `Overloaded` when none is left."""
-        if self._taken >= self._limit:
-            raise Overloaded(
-                f"{self._taken} requests of this kind are under way, as many as are let in ({self._setting})",
-                {"Retry-After": str(self._rate.retry_after(1))},
-            )
-        if not self._taken:
-            self._since = time.monotonic()
-        self._taken += 1
-        self._gauge.inc()
-        try:
-            yield
-        finally:
-            self._taken -= 1
-            self._gauge.dec()
-            # From one that is done to the next, as long as there are any: what a client that is refused waits for.
-            now = time.monotonic()
-            self._rate.record(1, now - self._since)
-            self._since = now
-
-
 class Runtime:
-    """Everything a route needs. Built in the app's lifespan and handed to routes as request state."""
+    """Everything a route needs. The app's lifespan builds it and hands it to the routes as request state."""
 
     def __init__(self, settings: Settings, loaders: Loaders, metrics: Metrics) -> None:
         self.settings = settings
@@ -97,18 +64,18 @@ class Runtime:
 
     @property
     def parts(self) -> Parts:
-        """The loaded parts. Raises `NotReady`, saying what is missing."""
+        """The loaded parts. Raises `NotReady`, which names the missing ones."""
         if self._parts is None:
             what = "; ".join(f"the {part} {state}" for part, state in self.missing.items())
             raise NotReady(f"not ready: {what}", {"Retry-After": str(self.settings.admission.retry_after_seconds)})
         return self._parts
 
     def stalled(self) -> float:
-        """Seconds since a busy model last made progress."""
+        """Return seconds since a busy model last made progress."""
         return 0.0 if self._models is None else self._models.stalled()
 
     async def load(self) -> None:
-        """Load bundle and datastore at the same time; a failure is logged and shown by /readyz."""
+        """Load bundle and datastore at the same time. A failure is logged and shown by /readyz."""
         bundle, store = await asyncio.gather(
             self._part("bundle", asyncio.to_thread(self._loaders.bundle, self.settings)),
             self._part("datastore", self._open_store()),
@@ -119,9 +86,13 @@ class Runtime:
         self._models = models
         await models.start()
         captioner = Captioner(bundle, store, models, self.settings.segments, self.settings.batching)
-        self._jobs = await self._part("jobs folder", self._open_jobs(captioner))
+        registrar = Registrar(store, bundle, models, self.settings.corpus)
+        gauge = self.metrics.admitted.labels("registrations")
+        opening = Jobs.open(registrar.carry_out, self.settings, gauge, self._count_job)
+        self._jobs = await self._part("jobs folder", opening)
         if self._jobs is not None:
-            self._parts = Parts(store, captioner, self._jobs)
+            domains = Domains(store, bundle.clap.fingerprint)
+            self._parts = Parts(bundle, store, domains, models, captioner, self._jobs)
             self.metrics.set_model(
                 bundle=bundle.name,
                 clap=bundle.clap.fingerprint,
@@ -132,7 +103,7 @@ class Runtime:
             logger.info("ready: bundle %s", bundle.name)
 
     async def close(self) -> None:
-        """Release threads, files and connections, once what is under way in them has ended."""
+        """Release threads, files and connections once their current work has ended."""
         self.audio_threads.shutdown(wait=False, cancel_futures=True)
         if self._jobs is not None:
             await self._jobs.close()
@@ -146,14 +117,10 @@ class Runtime:
         self._opened = await self._loaders.store(self.settings)
         return self._opened
 
-    def _open_jobs(self, captioner: Captioner) -> Coroutine[Any, Any, Jobs]:
-        work = partial(carry_out, captioner=captioner, limits=self.settings.corpus)
-        return Jobs.open(work, self.settings, self.metrics.admitted.labels("registrations"), self._count_job)
-
     def _count_job(self, record: JobRecord) -> None:
         progress = record.progress
         self.metrics.count_registration(record.state.value, progress.embedded, progress.reused)
-        # Where a client waits, the answer it gets is counted.
+        # A client that waits gets the problem as its answer, which is counted there.
         if record.problem is not None and not record.waited and record.problem.type == TYPE_PREFIX + DatastoreDown.slug:
             self.metrics.count_datastore_error()
 
@@ -169,14 +136,14 @@ class Runtime:
 
 
 class State(TypedDict):
-    """What the lifespan yields; starlette shows it as `request.state`."""
+    """The state that the lifespan yields; starlette shows it as `request.state`."""
 
     runtime: Runtime
 
 
 @asynccontextmanager
 async def running(settings: Settings, loaders: Loaders, metrics: Metrics) -> AsyncIterator[Runtime]:
-    """Load in the background, so that /livez and /readyz answer at once, and close at the end."""
+    """Load in the background, so that /livez and /readyz answer at once. Close at the end."""
     runtime = Runtime(settings, loaders, metrics)
     loading = asyncio.create_task(runtime.load())
     try:
@@ -185,15 +152,3 @@ async def running(settings: Settings, loaders: Loaders, metrics: Metrics) -> Asy
         loading.cancel()
         await asyncio.gather(loading, return_exceptions=True)
         await runtime.close()
-
-
-@asynccontextmanager
-async def within(due: Deadline) -> AsyncIterator[None]:
-    """Give up when the deadline has passed. Raises `DeadlinePassed`, naming what set it."""
-    try:
-        async with asyncio.timeout(due.left()) as scope:
-            yield
-    except TimeoutError as error:
-        if not scope.expired():
-            raise
-        raise DeadlinePassed(f"there was no answer within {due.seconds:g} s ({due.source})") from error

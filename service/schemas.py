@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from datastores.base import DomainVersion
 from datastores.corpus.reader import OnError
-from service.bundle import Bundle
+from models.bundle.loaded import LoadedBundle
 from service.captioning.captioner import CaptionOptions
 from service.captioning.progress import Progress, Stage
 from service.captioning.segments import Segment
 from service.captioning.sounds import Sound
+from service.errors import BadField
 
 EXAMPLE_CAPTION = "A dog barks while rain falls."
 EXAMPLE_VERSION = "20260714T091502-5b1f"
@@ -59,15 +60,18 @@ class CaptionFields(BaseModel):
         False, description="answer with events while it goes on, as with the header Accept: text/event-stream"
     )
 
-    def options(self, bundle: Bundle) -> CaptionOptions:
-        """These fields over the bundle's defaults. Raises `ValueError` for fields that exclude each other."""
+    def options(self, bundle: LoadedBundle) -> CaptionOptions:
+        """Return these fields over the bundle's defaults. Raises `BadField` for fields that exclude each other."""
         given = self.model_dump(include={"num_beams", "temperature", "max_new_tokens", "seed"}, exclude_none=True)
         defaults = bundle.generation
         if given.get("temperature", 0) > 0:
             given.setdefault("num_beams", 1)
         if given.get("num_beams", 1) > 1:
             given.setdefault("temperature", 0.0)
-        generation = replace(defaults, **given)
+        try:
+            generation = replace(defaults, **given)
+        except ValueError as error:
+            raise BadField(str(error)) from error
         similar = bundle.retrieval.k if self.similar_captions is None else self.similar_captions
         return CaptionOptions(similar, generation, self.response_format in BY_WINDOW)
 
@@ -191,7 +195,7 @@ class DomainAnswer(BaseModel):
     neighbours: int = Field(description="captions that the projection weighs one by one", examples=[128])
 
     @classmethod
-    def of(cls, version: DomainVersion, bundle: Bundle) -> Self:
+    def of(cls, version: DomainVersion, bundle: LoadedBundle) -> Self:
         """Describe a version as this bundle would use it."""
         return cls(
             name=version.domain,

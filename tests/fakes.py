@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.bundle.config import SegmentsSection
+from models.bundle.config import RetrievalSection, SegmentsSection
+from models.bundle.loaded import LoadedBundle
 from models.clap.base import Clap, FloatArray
 from models.clap.whole_windows import WholeWindows
-from models.conditioning.projection import Moments
+from models.conditioning.projection import Moments, Projection
 from models.decoder import Decoder, Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
 
@@ -80,12 +81,13 @@ class FakeDecoder:
         ]
 
 
-class FakeProjection:
+@dataclass(frozen=True)
+class FakeProjection(Projection):
     """Leaves the vector as it was heard."""
 
-    temperature = 0.05
+    temperature: float = 0.05
 
-    def project(self, query: FloatArray, vectors: FloatArray, scores: FloatArray, moments: Moments, /) -> FloatArray:
+    def project(self, query: FloatArray, vectors: FloatArray, scores: FloatArray, moments: Moments) -> FloatArray:
         return query
 
 
@@ -106,26 +108,13 @@ class GatedClap(FakeClap):
 
 
 @dataclass(frozen=True)
-class FakeRetrieval:
-    k: int = 3
-    neighbours: int = 8
-
-
-@dataclass(frozen=True)
-class FakeBundle:
+class FakeBundle(LoadedBundle):
     """A bundle of fakes; any part can be exchanged."""
 
     name: str = "fake"
     clap: Clap = field(default_factory=FakeClap)
     decoder: Decoder = field(default_factory=FakeDecoder)
-    projection: FakeProjection = field(default_factory=FakeProjection)
-    retrieval: FakeRetrieval = field(default_factory=FakeRetrieval)
+    projection: Projection = field(default_factory=FakeProjection)
+    retrieval: RetrievalSection = field(default_factory=lambda: RetrievalSection(k=3, neighbours=8))
     generation: GenerationOptions = field(default_factory=GenerationOptions)
-    device: str = "cpu"
-    turns: int | None = None
     segments: SegmentsSection = field(default_factory=SegmentsSection)
-    replicas: tuple[Decoder, ...] = ()
-
-    @property
-    def decoders(self) -> tuple[Decoder, ...]:
-        return (self.decoder, *self.replicas)

@@ -16,12 +16,12 @@ from benchmarks.captions import load_captions
 from benchmarks.report import memory
 from models.bundle.config import ADAPTER, PROJECTOR, read_config
 from models.bundle.load import load_source, merge_adapter, prompt_template
+from models.bundle.loaded import LoadedBundle
 from models.decoder import GenerationOptions
 from models.device.plan import DevicePlan, choose_plan
 from models.llm.projector import Projector
 from models.prompt import Prompt, encode_prompt
 from service.audio.decoding import Recording
-from service.bundle import Bundle
 from service.captioning.captioner import Captioner, CaptionOptions
 from service.captioning.stopwatch import Stopwatch
 from service.captioning.working_models import WorkingModels
@@ -62,9 +62,10 @@ def _drcap(settings: Settings, asked: Row) -> list[Row]:
     return rows + _throughput(write, _weight_bytes(settings), asked)
 
 
-async def _caption_one(bundle: Bundle, settings: Settings, asked: Row) -> Row:
+async def _caption_one(bundle: LoadedBundle, settings: Settings, asked: Row) -> Row:
     """A domain is registered and one clip captioned in it, by the service's own captioner."""
     from datastores.edge.store import EdgeStore
+    from datastores.registration import register
 
     models = WorkingModels(bundle, settings.batching, settings.admission.captions)
     await models.start()
@@ -73,13 +74,13 @@ async def _caption_one(bundle: Bundle, settings: Settings, asked: Row) -> Row:
         try:
             captioner = Captioner(bundle, store, models)
             started = time.perf_counter()
-            await captioner.register("benchmark", load_captions(None, asked["captions"]))
+            await register(store, "benchmark", load_captions(None, asked["captions"]), bundle.clap)
             registered = time.perf_counter() - started
             rate = bundle.clap.sample_rate
             noise = 0.1 * np.random.default_rng(0).standard_normal(round(_SECONDS_OF_AUDIO * rate))
             recording = Recording(noise.astype(np.float32), rate, _SECONDS_OF_AUDIO)
             options = CaptionOptions(3, GenerationOptions(max_new_tokens=asked["tokens"], no_repeat=0))
-            version, watch = await captioner.resolve("benchmark"), Stopwatch()
+            version, watch = await store.resolve("benchmark"), Stopwatch()
             caption = await captioner.caption(recording, version, options, watch)
         finally:
             await store.close()

@@ -13,13 +13,13 @@ from benchmarks.vectors import FloatArray
 from datastores.base import DomainVersion, Neighbour, Statistics
 from datastores.edge.store import EdgeStore
 from datastores.statistics import Moments
+from models.bundle.loaded import LoadedBundle
 from models.conditioning.conditioning import Conditioning
 from models.conditioning.reranking import Reranker, candidates
 from models.decoder import Generated
 from models.prompt import Prompt
 from models.vectors import mean_direction
 from service.audio.decoding import Recording, decode
-from service.bundle import Bundle
 from service.loading import load_bundle
 from service.settings import load_settings
 
@@ -29,7 +29,7 @@ _DOMAIN = "benchmark"
 class OwnCaptioner:
     """The stages of `service.captioning.captioner.Captioner`, each for a whole batch, one after the other."""
 
-    def __init__(self, bundle: Bundle, store: EdgeStore, version: DomainVersion, statistics: Statistics) -> None:
+    def __init__(self, bundle: LoadedBundle, store: EdgeStore, version: DomainVersion, statistics: Statistics) -> None:
         self.bundle = bundle
         self._settings = load_settings()
         self._store, self._version, self._statistics = store, version, statistics

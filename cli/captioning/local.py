@@ -22,7 +22,7 @@ from service.settings import AuthSettings, DatastoreSettings, ServerSettings, Se
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from service.bundle import Bundle
+    from models.bundle.loaded import LoadedBundle
 
 # torch and the service are imported inside the functions: whoever asks a running service does not wait for them.
 
@@ -31,7 +31,7 @@ _POLL_SECONDS = 0.2
 _NAME_CHARACTERS = 64
 
 
-def load(settings: Settings) -> "Bundle":
+def load(settings: Settings) -> "LoadedBundle":
     """The bundle of the settings. Blocks for seconds. Raises `CommandError`."""
     from service.loading import load_bundle
 
@@ -49,7 +49,7 @@ def domain_of(corpus: Path) -> str:
 
 
 @asynccontextmanager
-async def inside(settings: Settings, bundle: "Bundle", corpus: Path | None) -> AsyncIterator[httpx.AsyncClient]:
+async def inside(settings: Settings, bundle: "LoadedBundle", corpus: Path | None) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the whole service, which runs in this process while the context is open.
 
     It needs no key, and nothing but this client reaches it.
@@ -71,7 +71,7 @@ async def inside(settings: Settings, bundle: "Bundle", corpus: Path | None) -> A
 
 
 @asynccontextmanager
-async def _client(settings: Settings, bundle: "Bundle") -> AsyncIterator[httpx.AsyncClient]:
+async def _client(settings: Settings, bundle: "LoadedBundle") -> AsyncIterator[httpx.AsyncClient]:
     from service.app import create_app
     from service.runtime import Loaders
 

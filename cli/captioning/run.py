@@ -20,7 +20,7 @@ from cli.common.progress import Counter, counting
 from service.settings import Settings, variable_name
 
 if TYPE_CHECKING:
-    from service.bundle import Bundle
+    from models.bundle.loaded import LoadedBundle
 
 _FAILED, _INTERRUPTED = 1, 130
 
@@ -118,7 +118,7 @@ def run(wish: Wish, found: Found, results_for: Callable[[Say], Results]) -> int:
 async def _caption(
     wish: Wish,
     recordings: Sequence[Recording],
-    bundle: "Bundle | None",
+    bundle: "LoadedBundle | None",
     results: Results,
     counter: Counter,
     tally: Tally,
@@ -144,7 +144,7 @@ def _where(wish: Wish, outcome: Outcome) -> str:
 
 
 @asynccontextmanager
-async def _client(wish: Wish, bundle: "Bundle | None") -> AsyncIterator[httpx.AsyncClient]:
+async def _client(wish: Wish, bundle: "LoadedBundle | None") -> AsyncIterator[httpx.AsyncClient]:
     if bundle is None:
         async with connect_many(wish.url, REQUEST_SECONDS) as client:
             yield client

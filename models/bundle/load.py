@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -24,10 +23,11 @@ from models.bundle.config import (
     bundle_folder,
     read_config,
 )
+from models.bundle.loaded import LoadedBundle
 from models.clap.base import Clap
 from models.clap.loading import load_backend
 from models.conditioning.projection import Projection
-from models.decoder import Decoder, GenerationOptions
+from models.decoder import GenerationOptions
 from models.device.plan import DevicePlan, Wishes, choose_plan
 from models.llm.adapter import merge_lora
 from models.llm.batch_check import LlmCheck
@@ -67,40 +67,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LoadedBundle:
-    """Everything that makes captions, ready to run.
-
-    Attributes:
-        plan: where and how it runs, if that was planned.
-        writers: batches that each copy of the decoder may write at the same time.
-        copies: of the decoder, each on a GPU of its own, beside the first.
-        turns: batches of CLAP and decoder together that compute at a time, where both share the cores of a CPU.
-    """
-
-    name: str
-    clap: Clap
-    decoder: Decoder
-    projection: Projection
-    retrieval: RetrievalSection
-    generation: GenerationOptions
-    plan: DevicePlan | None = None
-    writers: int = 1
-    copies: tuple[Decoder, ...] = ()
-    turns: int | None = None
-    segments: SegmentsSection = field(default_factory=SegmentsSection)
-
-    @property
-    def decoders(self) -> tuple[Decoder, ...]:
-        """The decoder and its copies, each once for each batch that it may write at the same time."""
-        return (self.decoder, *self.copies) * self.writers
-
-    @property
-    def device(self) -> str:
-        """Where the decoder and its copies compute, with commas between."""
-        return "cpu" if self.plan is None else ",".join(map(str, self.plan.llm.value))
 
 
 def load_bundle(

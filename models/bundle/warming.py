@@ -17,7 +17,7 @@ _HERTZ = 440.0
 
 
 class Warmable(Protocol):
-    """`models.bundle.load.LoadedBundle`."""
+    """`models.bundle.loaded.LoadedBundle`."""
 
     @property
     def clap(self) -> Clap: ...

@@ -1,20 +1,24 @@
-"""Conditioning: what the LLM is given of a sound. The same neighbours are support and similar captions."""
+"""Conditioning: makes the prompt of a sound from its audio embedding and its neighbours in the domain.
+
+The same neighbours are the support of the projection and the similar captions of the prompt.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.conditioning.projection import Moments
+from models.conditioning.projection import Moments, Projection
 from models.prompt import Prompt
-
-FloatArray = NDArray[np.float32]
+from models.vectors import FloatArray
 
 
 class Retrieved(Protocol):
-    """A caption of the domain near the sound: its cosine similarity and its embedding [d]."""
+    """A caption of the domain near the sound, its cosine similarity and its embedding [d].
+
+    The neighbours of `datastores` have this form; models and datastores do not import each other.
+    """
 
     @property
     def caption(self) -> str: ...
@@ -24,38 +28,35 @@ class Retrieved(Protocol):
     def vector(self) -> FloatArray: ...
 
 
-class Projecting(Protocol):
-    """`models.conditioning.projection.Projection`."""
-
-    def project(
-        self, query: FloatArray, vectors: FloatArray, scores: FloatArray, moments: Moments, /
-    ) -> FloatArray: ...
-
-
 @dataclass(frozen=True)
 class Conditioning:
-    """How a prompt is made of an audio embedding and its neighbours.
+    """Makes prompts.
 
     Attributes:
         projection: pulls the audio embedding onto the text side.
-        neighbours: how many of the neighbours are the projection's head.
-        vector: what stands in the prompt. Only ``projected`` is the method; ``raw`` (the audio embedding as it is)
-            and ``none`` (zeros, which training has seen too) are there to measure what the projection and the
-            vector are worth.
+        neighbours: captions that the projection weighs one by one, its head.
+        vector: the vector in the prompt. Only ``projected`` is the method; ``raw`` (the audio embedding itself) and
+            ``none`` (zeros, which training has seen too) measure what the projection and the vector contribute.
     """
 
-    projection: Projecting
+    projection: Projection
     neighbours: int
     vector: Literal["projected", "raw", "none"] = "projected"
 
+    def prompts(
+        self, queries: FloatArray, near: Sequence[Sequence[Retrieved]], moments: Moments, similar: int
+    ) -> list[Prompt]:
+        """Make the prompt of each sound, from unit audio embeddings [n, d]; see `prompt`."""
+        return [self.prompt(query, found, moments, similar) for query, found in zip(queries, near, strict=True)]
+
     def prompt(self, query: FloatArray, near: Sequence[Retrieved], moments: Moments, similar: int) -> Prompt:
-        """The prompt of one sound.
+        """Make the prompt of one sound.
 
         Args:
             query: unit audio embedding [d].
             near: its neighbours in the domain, best first.
-            moments: of the whole domain.
-            similar: how many of the neighbours stand in the prompt as similar captions.
+            moments: statistics of the whole domain.
+            similar: neighbours in the prompt as similar captions.
         """
         return Prompt(self._vector(query, near, moments), tuple(one.caption for one in near[:similar]))
 

@@ -1,4 +1,4 @@
-"""Reranking: which of the captions a beam search ended with is the answer."""
+"""Reranking: chooses the answer among the captions that a beam search ended with."""
 
 import math
 import re
@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.conditioning.conditioning import Retrieved
 from models.decoder import Generated
+from models.vectors import FloatArray
 
-FloatArray = NDArray[np.float32]
 _Profile = list[dict[tuple[str, ...], float]]
 
 _LONGEST = 4
@@ -23,13 +22,14 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 class Reranker:
     """Chooses the caption that the sound's neighbours agree with most and that the CLAP hears.
 
-    The agreement is the consensus of Devlin et al. (arXiv 1505.04467): the mean similarity of a caption to those
-    retrieved, with the n-grams of CIDEr (arXiv 1411.5726), n up to 4, not weighted by their rarity. What many
-    neighbours say is likelier heard rightly than what one says. The CLAP's part is that of CLAP-Refine.
+    The agreement is the consensus of Devlin et al. (arXiv 1505.04467): the mean similarity of a caption to the
+    retrieved ones, with the n-grams of CIDEr (arXiv 1411.5726), n up to 4, not weighted by their rarity. A sound that
+    many neighbours name is more likely right than one that a single neighbour names. The CLAP's part is that of
+    CLAP-Refine.
 
     Attributes:
         neighbours: captions that vote.
-        temperature: of the votes: each weighs exp(cosine / temperature). Not the projection's tau.
+        temperature: a vote weighs exp(cosine / temperature). It is not the projection's tau.
         similarity: weight of the cosine between caption and sound beside the agreement.
     """
 
@@ -49,7 +49,7 @@ class Reranker:
         Args:
             queries: unit audio embedding of each prompt [n, d].
             near: neighbours of each prompt, best first.
-            written: what the decoder made of each prompt.
+            written: the decoder's captions of each prompt.
             vectors: unit text embeddings of `candidates(written)`, in order.
         """
         at = 0
@@ -76,7 +76,7 @@ class Reranker:
         for row, text in enumerate(texts):
             mine = _profile(text)
             votes = [
-                # A copy would have its original's vote in full.
+                # A caption copied from a neighbour would get that neighbour's full vote.
                 0.0 if text == one.caption else _cosine(mine, its)
                 for one, its in zip(voters, profiles, strict=True)
             ]
@@ -85,17 +85,17 @@ class Reranker:
 
 
 def choices(written: Generated) -> list[str]:
-    """The texts one caption is chosen from; nothing where there is no choice."""
+    """Return the texts that one caption is chosen from; an empty list where there is no choice."""
     return [written.text, *written.alternatives] if written.alternatives else []
 
 
 def candidates(written: Sequence[Generated]) -> list[str]:
-    """All texts that a choice is made from, in order."""
+    """Return all texts that captions are chosen from, in order."""
     return [text for one in written for text in choices(one)]
 
 
 def _profile(text: str) -> _Profile:
-    """Unit vectors of n-gram counts, for n from 1 on."""
+    """Return unit vectors of n-gram counts, for n from 1 to 4."""
     words = _WORD.findall(text.casefold())
     grams = [
         Counter(tuple(words[at : at + length]) for at in range(len(words) - length + 1))
@@ -106,6 +106,6 @@ def _profile(text: str) -> _Profile:
 
 
 def _cosine(one: _Profile, other: _Profile) -> float:
-    """Mean over n of the cosines."""
+    """Return the mean over n of the cosines."""
     pairs = zip(one, other, strict=True)
     return sum(sum(weight * its.get(gram, 0.0) for gram, weight in mine.items()) for mine, its in pairs) / _LONGEST

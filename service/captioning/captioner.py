@@ -1,33 +1,26 @@
-"""The caption pipeline: recordings in, captions out. It knows nothing of HTTP."""
+"""The caption pipeline: recordings -> captions. It knows nothing of HTTP."""
 
 import asyncio
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from datastores.base import DomainStore, DomainVersion, FingerprintMismatch, Neighbour
-from datastores.registration import Account, Registered, extend, register
+from datastores.base import DomainStore, DomainVersion
+from models.bundle.loaded import LoadedBundle
+from models.conditioning.conditioning import Retrieved
+from models.conditioning.method import Written
 from models.decoder import GenerationOptions
+from models.vectors import FloatArray
 from service.audio.decoding import Recording
-from service.batching.batcher import Priority
-from service.bundle import Bundle
 from service.captioning.hearing import Heard, Part, hear, plan
 from service.captioning.progress import Report, Tally, unreported
 from service.captioning.segments import Segment, Timeline
 from service.captioning.sounds import Sound
 from service.captioning.stopwatch import Stopwatch
 from service.captioning.working_models import WorkingModels
-from service.captioning.writing import Writer, Written
+from service.captioning.writing import Writer
 from service.settings import BatchingSettings, SegmentsSettings
-
-FloatArray = NDArray[np.float32]
-
-# Of a corpus, in the queue at a time: what is asked meanwhile waits for no more than the rest of it.
-_CAPTIONS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -35,7 +28,7 @@ class CaptionOptions:
     """How one recording is captioned.
 
     Attributes:
-        similar_captions: how many similar captions enter the prompt and the answer; 0 for none.
+        similar_captions: similar captions in the prompt and the answer; 0 for none.
         generation: how the text is written.
         by_window: also caption each part that sounds different, and tell which kinds of sound are heard when.
     """
@@ -47,11 +40,23 @@ class CaptionOptions:
 
 @dataclass(frozen=True)
 class Caption:
-    """A captioned recording; `tokens` counts those of the segments too, `seconds` is by stage."""
+    """A captioned recording.
+
+    Attributes:
+        text: the caption of the whole.
+        version: the version of the domain.
+        duration: seconds of the recording.
+        similar: the similar captions of the prompt, best first.
+        segments: captions of the parts, in order; empty unless asked for.
+        sounds: kinds of sound that stand out; empty unless segments were asked for.
+        tokens: tokens written, those of the segments included.
+        seconds: seconds by stage.
+    """
 
     text: str
     version: DomainVersion
-    similar: tuple[Neighbour, ...]
+    duration: float
+    similar: tuple[Retrieved, ...]
     segments: tuple[Segment, ...]
     sounds: tuple[Sound, ...]
     tokens: int
@@ -59,40 +64,23 @@ class Caption:
 
 
 class Captioner:
-    """Captions recordings in the words of a domain, beside whatever else the models are asked."""
+    """Captions recordings in the words of a domain. Many may be under way at the same time."""
 
     def __init__(
         self,
-        bundle: Bundle,
+        bundle: LoadedBundle,
         store: DomainStore,
         models: WorkingModels,
         segments: SegmentsSettings | None = None,
         batching: BatchingSettings | None = None,
     ) -> None:
         self.bundle = bundle
-        self.models = models
-        self._store = store
+        self._models = models
         self._writer = Writer(bundle, store, models)
         wished, usual = segments or SegmentsSettings(), bundle.segments
         self._moment_seconds = usual.window_seconds if wished.window_seconds is None else wished.window_seconds
         self._similarity = usual.similarity if wished.similarity is None else wished.similarity
         self._captions_at_once = (batching or BatchingSettings()).prompts * len(bundle.decoders)
-
-    async def resolve(self, domain: str) -> DomainVersion:
-        """The version of a domain that a request is to use throughout.
-
-        Raises:
-            DomainNotFound, InvalidDomainName: from the datastore.
-            FingerprintMismatch: the domain was embedded by another CLAP.
-        """
-        version = await self._store.resolve(domain)
-        mine = self.bundle.clap.fingerprint
-        if version.fingerprint != mine:
-            raise FingerprintMismatch(
-                f"domain {domain!r} was embedded by {version.fingerprint!r}, the service runs {mine!r};"
-                " register the domain again"
-            )
-        return version
 
     async def caption(
         self,
@@ -103,15 +91,15 @@ class Captioner:
         deadline: float = math.inf,
         report: Report = unreported,
     ) -> Caption:
-        """Caption one recording with one version of a domain, and each part of it that sounds different.
+        """Caption one recording, and each part of it that sounds different if asked to.
 
         Args:
-            recording: what is heard.
-            version: of the domain.
+            recording: the decoded recording.
+            version: the version of the domain.
             options: how it is captioned.
-            watch: notes what each stage takes.
-            deadline: of the monotonic clock; no model begins with it afterwards.
-            report: is told how far it is.
+            watch: times the stages.
+            deadline: monotonic seconds; no model starts on the request afterwards.
+            report: takes reports of the progress.
 
         Raises:
             DatastoreError: the domain does not answer.
@@ -121,11 +109,11 @@ class Captioner:
         planned = await asyncio.to_thread(plan, recording, self.bundle.clap, moment_seconds)
         tally = Tally(report, len(planned.windows), 1 + len(planned.moments))
         with watch.stage("embed_audio"):
-            heard = await hear(planned, self.bundle.clap, self.models, self._similarity, deadline, tally.heard)
+            heard = await hear(planned, self.bundle.clap, self._models, self._similarity, deadline, tally.heard)
         asked = _asked(heard, options.by_window)
         tally.expect(len(asked))
         timeline, tokens, first = Timeline(), 0, Written("", 0, ())
-        # A piece at a time, whose neighbours and their vectors are forgotten with it.
+        # In pieces, so that the neighbours of one piece and their vectors are freed before the next.
         for start in range(0, len(asked), self._captions_at_once):
             piece = asked[start : start + self._captions_at_once]
             queries = np.stack([vector for vector, _ in piece])
@@ -146,56 +134,19 @@ class Captioner:
         return Caption(
             text=first.text,
             version=version,
+            duration=recording.duration,
             similar=first.similar,
             segments=timeline.segments,
             sounds=heard.sounds,
             tokens=tokens,
-            seconds=watch.seconds,
-        )
-
-    async def embed_text(self, texts: Sequence[str]) -> FloatArray:
-        """Captions -> unit vectors [n, d]."""
-        return await self.models.embed_text(texts)
-
-    async def register(self, domain: str, captions: Iterable[str], account: Account | None = None) -> Registered:
-        """Register a domain, embedding behind whatever else the CLAP is asked.
-
-        Raises:
-            CorpusError, DatastoreError: see `datastores.registration.register`.
-        """
-        return await register(
-            self._store,
-            domain,
-            captions,
-            self.bundle.clap,
-            piece=_CAPTIONS_AT_ONCE,
-            embed=partial(self.models.embed_text, priority=Priority.JOB),
-            account=account,
-        )
-
-    async def extend(
-        self, domain: str, captions: Iterable[str], max_captions: int, account: Account | None = None
-    ) -> Registered:
-        """Add captions to a domain, embedding as `register` does.
-
-        Raises:
-            CorpusError, DatastoreError: see `datastores.registration.extend`.
-        """
-        return await extend(
-            self._store,
-            domain,
-            captions,
-            self.bundle.clap,
-            max_captions=max_captions,
-            piece=_CAPTIONS_AT_ONCE,
-            embed=partial(self.models.embed_text, priority=Priority.JOB),
-            account=account,
+            seconds=watch.stop(),
         )
 
 
 def _asked(heard: Heard, by_window: bool) -> list[tuple[FloatArray, Part | None]]:
-    """The vectors to be captioned, the clip's first, each with the part it stands for. What sounds the same throughout
-    has the clip's caption.
+    """Return the vectors to caption, the clip's first, each with the part it stands for.
+
+    A recording that sounds the same throughout has the clip's caption only.
     """
     if not by_window:
         return [(heard.clip, None)]

@@ -1,15 +1,16 @@
-"""Progress: how far the captioning of one recording is."""
+"""Progress: how far the captioning of one recording is, and reports of it."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 from service.captioning.segments import Segment
 
 
 class Stage(StrEnum):
-    """What takes the time now; named as in the timings of an answer."""
+    """The stage under way, named as in the timings of an answer."""
 
     embed_audio = "embed_audio"
     generate = "generate"
@@ -20,9 +21,10 @@ class Progress:
     """One report.
 
     Attributes:
-        stage: what is under way.
-        done: share of the whole work that is done, 0 to 1; it never falls from one report to the next.
-        segments: finished since the report before, in order. Those of all reports together are the caption's segments.
+        stage: the stage under way.
+        done: finished share of the work, 0 to 1; it never falls from one report to the next.
+        segments: segments finished since the report before, in order. All reports together have all segments of the
+            caption.
     """
 
     stage: Stage
@@ -30,27 +32,54 @@ class Progress:
     segments: tuple[Segment, ...] = ()
 
     def after(self, earlier: Self) -> Self:
-        """This report and one before it that nobody has read, as one."""
+        """Merge this report with an earlier one that was not read."""
         return replace(self, segments=earlier.segments + self.segments)
 
 
 Report = Callable[[Progress], None]
-"""Called in the event loop; it must neither block nor raise."""
+"""Takes a report. It is called in the event loop and must neither block nor raise."""
 
 
-# To write a caption takes about as long as to hear four windows, with the embedded bundle.
+def unreported(_: Progress) -> None:
+    """Ignore progress."""
+
+
+class Reports:
+    """Hands reports to one reader. Unread reports are merged, so at most one waits."""
+
+    def __init__(self) -> None:
+        self._news = asyncio.Event()
+        self._unread: Progress | None = None
+
+    def put(self, progress: Progress) -> None:
+        """Add a report."""
+        self._unread = progress if self._unread is None else progress.after(self._unread)
+        self._news.set()
+
+    async def until(self, task: "asyncio.Task[Any]") -> AsyncIterator[Progress]:
+        """Yield reports until `task` is done and its last report is read."""
+        task.add_done_callback(lambda _: self._news.set())
+        while not task.done() or self._unread is not None:
+            await self._news.wait()
+            self._news.clear()
+            if self._unread is not None:
+                progress, self._unread = self._unread, None
+                yield progress
+
+
+# With the embedded bundle, writing a caption takes about as long as hearing four windows.
 _CAPTION_WINDOWS = 4
 
 
 class Tally:
-    """Counts what is done of one recording, and reports it."""
+    """Counts the windows heard and captions written of one recording, and reports them."""
 
     def __init__(self, report: Report, windows: int, captions: int) -> None:
         """
         Args:
-            report: is told.
-            windows: to be heard.
-            captions: to be written, at most.
+            report: takes the reports.
+            windows: number of windows to hear.
+            captions: largest number of captions to write.
         """
         self._report = report
         self._windows, self._captions = windows, captions
@@ -58,17 +87,17 @@ class Tally:
         report(Progress(Stage.embed_audio, 0.0))
 
     def heard(self, windows: int) -> None:
-        """So many more windows are heard."""
+        """Count windows as heard."""
         self._heard += windows
         self._report(Progress(Stage.embed_audio, self._done))
 
     def expect(self, captions: int) -> None:
-        """So many captions are to be written, and no more."""
+        """Set the number of captions to write."""
         self._captions = captions
         self._report(Progress(Stage.generate, self._done))
 
     def wrote(self, captions: int, segments: tuple[Segment, ...]) -> None:
-        """So many more captions are written, which finishes these segments."""
+        """Count captions as written; `segments` are finished with them."""
         self._written += captions
         self._report(Progress(Stage.generate, self._done, segments))
 
@@ -76,7 +105,3 @@ class Tally:
     def _done(self) -> float:
         done = self._heard + _CAPTION_WINDOWS * self._written
         return done / (self._windows + _CAPTION_WINDOWS * self._captions)
-
-
-def unreported(_: Progress) -> None:
-    """Nobody wants to know."""

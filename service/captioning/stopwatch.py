@@ -1,27 +1,31 @@
-"""How long the stages of one request take; each is a span of its trace."""
+"""Stopwatch: the seconds that each stage of a request takes; each stage is a span of its trace."""
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from service.monitoring.tracing import span
 
-_TOTAL = "total"
-
 
 @dataclass
 class Stopwatch:
-    """Seconds by stage, summed over the times a stage ran, waiting for its thread included; last what ended last."""
+    """Seconds by stage, summed over the runs of a stage. The stage that ended last is last."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    _started: float = field(default_factory=time.perf_counter)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        """Time one run of a stage."""
         started = time.perf_counter()
         try:
-            # What is total for a request is its own span already.
-            with nullcontext() if name == _TOTAL else span(name):
+            with span(name):
                 yield
         finally:
             self.seconds[name] = self.seconds.pop(name, 0.0) + time.perf_counter() - started
+
+    def stop(self) -> dict[str, float]:
+        """Add ``total``, the seconds since the stopwatch was made, and return all."""
+        self.seconds["total"] = time.perf_counter() - self._started
+        return self.seconds

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from models.bundle.loaded import LoadedBundle
 from models.clap.base import Clap, FloatArray
 from models.decoder import Decoder, Generated, GenerationOptions
 from models.prompt import Prompt
@@ -16,7 +17,6 @@ from service.batching.batcher import Batcher, Limits, Observer, Priority, Unobse
 from service.batching.queue import Item, Result
 from service.batching.runner import Gone
 from service.batching.turns import SharedCores, Turns
-from service.bundle import Bundle
 from service.settings import BatchingSettings
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class WorkingModels:
 
     def __init__(
         self,
-        bundle: Bundle,
+        bundle: LoadedBundle,
         limits: BatchingSettings,
         calls: int,
         observer: Callable[[str], Observer] = lambda _: Unobserved(),

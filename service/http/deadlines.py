@@ -1,4 +1,4 @@
-"""Deadlines: how long a request may take, as its client asks and a setting allows."""
+"""Deadlines: how long a request may take. The client asks, a setting limits."""
 
 import math
 import re
@@ -11,7 +11,7 @@ _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
 class BadTimeout(ValueError):
-    """The header is no number of seconds above 0; the message says what it is instead."""
+    """The header is not a number of seconds above 0; the message quotes it."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Deadline:
     """The moment after which an answer is of no use.
 
     Attributes:
-        at: of the monotonic clock, in seconds.
-        seconds: how long that was from the start.
-        source: what set it: the header, or the setting. For the message of a 504.
+        at: monotonic seconds.
+        seconds: seconds from the start of the request.
+        source: the header or the setting that set it, for the message of a 504.
     """
 
     at: float
@@ -29,23 +29,23 @@ class Deadline:
     source: str
 
     def left(self, clock: Callable[[], float] = time.monotonic) -> float:
-        """Seconds that remain; 0 once it has passed."""
+        """Return the seconds that remain; 0 after the deadline."""
         return max(0.0, self.at - clock())
 
 
 def deadline_of(
     header: str | None, limit: float, setting: str, clock: Callable[[], float] = time.monotonic
 ) -> Deadline:
-    """The deadline of a request that starts now.
+    """Return the deadline of a request that starts now.
 
     Args:
         header: the value of `X-Request-Timeout`, if it was sent.
-        limit: seconds of the setting: what counts without the header, and the most it can ask for.
+        limit: seconds of the setting: the default, and the most that the header can ask for.
         setting: name of the setting.
         clock: monotonic seconds.
 
     Raises:
-        BadTimeout: the header is no number of seconds above 0.
+        BadTimeout: the header is not a number of seconds above 0.
     """
     asked = math.inf if header is None else parse_timeout(header)
     seconds = min(asked, limit)
@@ -53,7 +53,7 @@ def deadline_of(
 
 
 def parse_timeout(value: str) -> float:
-    """Seconds of an `X-Request-Timeout` header: digits, with or without a decimal point. Raises `BadTimeout`."""
+    """Parse an `X-Request-Timeout` header: digits, with or without a decimal point. Raises `BadTimeout`."""
     text = value.strip(" \t")
     if not _SECONDS.fullmatch(text):
         raise BadTimeout(f"{HEADER}: seconds as a decimal number like 2.5 are needed, got {text[:40]!r}")

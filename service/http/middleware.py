@@ -6,7 +6,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,7 +15,6 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars, clear_contextvars
 
-from service.answers import server_timing
 from service.errors import TooLarge, UploadTooSlow
 from service.http.problems import answer_error
 from service.monitoring.metrics import Metrics
@@ -106,6 +105,11 @@ class RequestContext:
                 "key": state.get("key"),
             },
         )
+
+
+def server_timing(seconds: Mapping[str, float]) -> str:
+    """Return the Server-Timing header of stages: their milliseconds."""
+    return ", ".join(f"{stage};dur={value * 1000:.1f}" for stage, value in seconds.items())
 
 
 @dataclass

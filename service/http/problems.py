@@ -1,11 +1,10 @@
-"""Answers to errors: the one handler, and problem documents.
+"""Answers to errors: the one handler, the table of errors raised below HTTP, and problem documents.
 
-Problem documents follow RFC 9457: ``application/problem+json`` with a stable ``type``. Clients of OpenAI's API get
-their own shape.
+Problem documents follow RFC 9457: ``application/problem+json`` with a stable ``type``.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -13,15 +12,65 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
-from service.errors import TRANSLATED, BadField, ClientGone, ServiceError, as_service_error
-from service.openai.errors import OPENAI_PREFIX, error_response
+from datastores.base import (
+    DatastoreError,
+    DatastoreUnavailable,
+    DomainBusy,
+    DomainNotFound,
+    FingerprintMismatch,
+    InvalidDomainName,
+)
+from datastores.corpus.reader import CorpusError
+from service import errors
+from service.batching.batcher import BatcherClosed, Expired, QueueFull, WorkerDied
+from service.batching.runner import MemoryExhausted
+from service.errors import BadField, ClientGone, Overloaded, ServiceError
+from service.http.deadlines import BadTimeout
+
+ErrorShape = Callable[[int, str, str, Mapping[str, str] | None], Response]
+"""Writes an error: status, slug of the problem type, detail, headers."""
 
 TYPE_PREFIX = "urn:drcap:problem:"
 MEDIA_TYPE = "application/problem+json"
+_RETRY_AFTER_SECONDS = "2"
+_TRANSLATIONS: dict[type[Exception], type[ServiceError]] = {
+    InvalidDomainName: errors.InvalidDomain,
+    DomainNotFound: errors.UnknownDomain,
+    DomainBusy: errors.Busy,
+    FingerprintMismatch: errors.ClapMismatch,
+    DatastoreUnavailable: errors.DatastoreDown,
+    BadTimeout: BadField,
+    Expired: errors.DeadlinePassed,
+    BatcherClosed: errors.NotReady,
+    WorkerDied: errors.ModelFailed,
+    MemoryExhausted: errors.ModelFailed,
+}
+_CORPUS_KINDS: dict[str, type[ServiceError]] = {
+    "format": errors.NotACorpus,
+    "too-many": errors.TooLarge,
+    "too-long": errors.TooLarge,
+}
+_TRANSLATED: tuple[type[Exception], ...] = (DatastoreError, CorpusError, QueueFull, *_TRANSLATIONS)
+"""What `as_service_error` knows of the errors of others."""
 
 logger = logging.getLogger(__name__)
+
+
+def as_service_error(error: Exception) -> ServiceError:
+    """The answer for an error raised below the HTTP face; unknown ones become a 500 that tells nothing."""
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, CorpusError):
+        return _CORPUS_KINDS.get(error.kind, errors.BadCorpus)(str(error))
+    if isinstance(error, QueueFull):
+        return Overloaded(str(error), {"Retry-After": str(error.retry_after)})
+    for kind, answer in _TRANSLATIONS.items():
+        if isinstance(error, kind):
+            headers = {"Retry-After": _RETRY_AFTER_SECONDS} if answer.status == 503 else None
+            return answer(str(error), headers)
+    return ServiceError("the service failed at this request; its log says more under the request id")
 
 
 def problem_response(
@@ -53,7 +102,7 @@ def _title(status: int) -> str:
     return "Client Closed Request" if status == ClientGone.status else HTTPStatus(status).phrase
 
 
-async def answer_error(request: Request, error: Exception) -> JSONResponse:
+async def answer_error(request: Request, error: Exception) -> Response:
     """The one handler of everything that is raised while a request is answered; its slug is left for the metrics."""
     if isinstance(error, RequestValidationError):
         error = BadField(describe_validation(error.errors()))
@@ -66,8 +115,9 @@ async def answer_error(request: Request, error: Exception) -> JSONResponse:
         if status == 500:
             logger.error("request %s failed", request_id_of(request), exc_info=error)
     request.scope.setdefault("state", {})["problem"] = slug
-    if request.scope["path"].startswith(OPENAI_PREFIX):
-        return error_response(status, slug, detail, headers)
+    for prefix, answer in _shapes(request).items():
+        if request.scope["path"].startswith(prefix):
+            return answer(status, slug, detail, headers)
     return problem_response(request, status, slug, detail, headers)
 
 
@@ -90,8 +140,19 @@ def _route_detail(request: Request, error: HTTPException) -> str:
     return str(error.detail)
 
 
-def install_error_handler(app: FastAPI) -> None:
-    """Let `answer_error` answer everything the app raises."""
-    kinds: list[type[Exception]] = [ServiceError, *TRANSLATED, RequestValidationError, HTTPException]
+def _shapes(request: Request) -> Mapping[str, ErrorShape]:
+    app = request.scope.get("app")
+    return {} if app is None else getattr(app.state, "error_shapes", {})
+
+
+def install_error_handler(app: FastAPI, shapes: Mapping[str, ErrorShape] | None = None) -> None:
+    """Answer everything that the app raises with `answer_error`.
+
+    Args:
+        app: whose errors are answered.
+        shapes: by the prefix of a path, what writes the errors there in place of problem documents.
+    """
+    app.state.error_shapes = dict(shapes or {})
+    kinds: list[type[Exception]] = [ServiceError, *_TRANSLATED, RequestValidationError, HTTPException]
     for kind in kinds:
         app.add_exception_handler(kind, answer_error)

@@ -8,10 +8,9 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from datastores.base import DomainVersion
-from service.answers import server_timing
 from service.captioning.captioner import Caption
-from service.captioning.orders import Order
 from service.captioning.segments import Segment
+from service.http.middleware import server_timing
 from service.http.streaming import Event
 from service.schemas import EXAMPLE_CAPTION
 
@@ -96,14 +95,16 @@ class ModelList(BaseModel):
     data: list[ModelAnswer]
 
 
-def transcription(caption: Caption, duration: float) -> Response:
+def transcription(caption: Caption) -> Response:
     """The answer in the format json."""
-    return _json(TranscriptionAnswer(text=caption.text, usage=DurationUsage(seconds=round(duration, 3))), caption)
+    return _json(
+        TranscriptionAnswer(text=caption.text, usage=DurationUsage(seconds=round(caption.duration, 3))), caption
+    )
 
 
-def verbose_transcription(caption: Caption, duration: float, temperature: float) -> Response:
+def verbose_transcription(caption: Caption, temperature: float) -> Response:
     """The answer in the format verbose_json."""
-    seconds = round(duration, 3)
+    seconds = round(caption.duration, 3)
     segments = [TranscriptionSegment.of(*numbered, temperature) for numbered in enumerate(caption.segments)]
     answer = VerboseTranscriptionAnswer(
         text=caption.text, usage=DurationUsage(seconds=seconds), duration=seconds, segments=segments
@@ -125,7 +126,7 @@ class TextDone(BaseModel):
     text: str
 
 
-def text_events(caption: Caption, _: Order) -> Sequence[Event]:
+def text_events(caption: Caption) -> Sequence[Event]:
     """The events of a stream. The text comes at once: no word of it stands before the best caption is chosen."""
     parts = (TextDelta(delta=caption.text), TextDone(text=caption.text))
     return [Event(part.model_dump_json()) for part in parts]

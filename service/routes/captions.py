@@ -1,5 +1,8 @@
-"""POST /caption: a recording in, its caption in the words of a domain out."""
+"""POST /caption: captions a recording in the words of a domain."""
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
@@ -7,20 +10,24 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from datastores.base import DomainVersion
 from service.answers import render
+from service.audio.decoding import Recording
 from service.auth.guard import Caller
-from service.captioning.captioner import Caption
-from service.captioning.orders import Order
-from service.captioning.progress import Progress
+from service.captioning.captioner import CaptionOptions
+from service.captioning.progress import Reports
+from service.captioning.stopwatch import Stopwatch
 from service.errors import BadField
+from service.http.bounds import while_connected, within
+from service.http.deadlines import Deadline
 from service.http.problems import describe_validation
-from service.http.streaming import Event, accepts_events
+from service.http.streaming import Event, EventStream, accepts_events
 from service.http.uploads import FORM, Upload, read_upload
-from service.routes.answering import Asked, Streamed, answer_recording
-from service.routes.dependencies import GUARDED, captioning, get_runtime, problems
+from service.routes.dependencies import GUARDED, AppRuntime, captioning, deadline, problems
 from service.routes.descriptions import RECORDING, TEXTS, form_of
+from service.routes.recordings import caption_recording, decode_recording, due_for, find_domain
 from service.runtime import Runtime
-from service.schemas import CaptionAnswer, CaptionFields, ProgressAnswer, VerboseCaptionAnswer
+from service.schemas import CaptionAnswer, CaptionFields, ProgressAnswer, ResponseFormat, VerboseCaptionAnswer
 
 router = APIRouter(tags=["captions"], responses=GUARDED)
 
@@ -59,7 +66,7 @@ async def caption(
     request: Request,
     caller: Annotated[Caller, Depends(captioning)],
     query: Annotated[CaptionFields, Query()],
-    runtime: Annotated[Runtime, Depends(get_runtime)],
+    runtime: AppRuntime,
 ) -> Response:
     """Send the recording as the multipart field `file`, with the options as fields beside it, or as the body
     itself, with the options as query parameters. WAV, FLAC, OGG, MP3 or AIFF, 8 to 192 kHz, any channels.
@@ -71,30 +78,49 @@ async def caption(
     """
     if query.domain:
         caller.check_reaches(query.domain)
-    bundle = runtime.parts.captioner.bundle
+    bundle, due = runtime.parts.bundle, deadline(request, "caption")
+    with ExitStack() as held:
+        held.enter_context(runtime.captions.take())
+        async with within(due):
+            upload = await read_upload(request, CaptionFields.model_fields)
+            fields = merge_fields(query, upload)
+            options, watch = fields.options(bundle), Stopwatch()
+            async with while_connected(request):
+                version = await find_domain(runtime, caller, fields.domain)
+                recording = await decode_recording(runtime, upload.data, watch)
+        due = due_for(due, request, recording, runtime.settings.timeouts)
+        if fields.stream or accepts_events(request.headers.get("accept", "")):
+            events = _events(runtime, recording, version, options, watch, due, fields.response_format)
+            return EventStream(events, due, held.pop_all())
+        async with while_connected(request):
+            made = await caption_recording(runtime, recording, version, options, watch, due)
+    return render(made, bundle, fields.response_format)
 
-    async def read() -> Asked:
-        upload = await read_upload(request, CaptionFields.model_fields)
-        fields = merge_fields(query, upload)
 
-        def answer(caption: Caption, order: Order) -> Response:
-            return render(caption, order.recording.duration, bundle, fields.response_format)
-
-        def last(caption: Caption, order: Order) -> list[Event]:
-            return [Event(bytes(answer(caption, order).body).decode(), "caption")]
-
-        streams = fields.stream or accepts_events(request.headers.get("accept", ""))
-        return Asked(upload.data, fields, answer, Streamed(last, _progress_events) if streams else None)
-
-    return await answer_recording(request, caller, runtime, read)
-
-
-def _progress_events(progress: Progress) -> list[Event]:
-    return [Event(ProgressAnswer.of(progress).model_dump_json(), "progress")]
+async def _events(
+    runtime: Runtime,
+    recording: Recording,
+    version: DomainVersion,
+    options: CaptionOptions,
+    watch: Stopwatch,
+    due: Deadline,
+    wanted: ResponseFormat,
+) -> AsyncGenerator[Event, None]:
+    """Yield an event for each report, and last the body of the answer."""
+    reports = Reports()
+    task = asyncio.create_task(caption_recording(runtime, recording, version, options, watch, due, reports.put))
+    try:
+        async for progress in reports.until(task):
+            yield Event(ProgressAnswer.of(progress).model_dump_json(), "progress")
+        answer = render(await task, runtime.parts.bundle, wanted)
+        yield Event(bytes(answer.body).decode(), "caption")
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def merge_fields(query: CaptionFields, upload: Upload) -> CaptionFields:
-    """The form's fields and the query's together. Raises `BadField` for a wrong one or two that differ."""
+    """Merge the fields of the form and of the query. Raises `BadField` for a wrong field, or two that differ."""
     try:
         form = CaptionFields.model_validate(upload.fields)
     except ValidationError as error:

@@ -1,23 +1,18 @@
-"""What routes share: the runtime, the documentation of errors, and a watch on the client."""
+"""Dependencies of the routes: the runtime, the caller, the deadline, and the documentation of errors."""
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from fastapi import Security
+from fastapi import Depends, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import Request
 
 from service.auth.guard import Caller, Guard
 from service.auth.keys import Scope
-from service.errors import ClientGone
 from service.http.deadlines import HEADER, Deadline, deadline_of
 from service.http.problems import MEDIA_TYPE
 from service.runtime import Runtime
 from service.schemas import Problem
 from service.settings import variable_name
-
-T = TypeVar("T")
 
 _MEANINGS = {
     400: "A field, parameter or name is wrong; the detail names it.",
@@ -36,9 +31,12 @@ _MEANINGS = {
 
 
 def get_runtime(request: Request) -> Runtime:
-    """The runtime that the lifespan built."""
+    """Return the runtime that the lifespan built."""
     runtime: Runtime = request.state.runtime
     return runtime
+
+
+AppRuntime = Annotated[Runtime, Depends(get_runtime)]
 
 
 _BEARER = HTTPBearer(auto_error=False, description="a key of the service")
@@ -110,26 +108,3 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 GUARDED = problems(401, 403, 429)
 """The error answers of every route that needs a key where the service has keys."""
-
-
-async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Await `work`, and cancel it when the client leaves: nobody would read the answer.
-
-    The request's body must have been read. Raises `ClientGone`.
-    """
-    task = asyncio.create_task(work)
-    watch = asyncio.create_task(_gone(request))
-    try:
-        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientGone("the client left before the answer")
-    finally:
-        task.cancel()
-        watch.cancel()
-        await asyncio.gather(task, watch, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

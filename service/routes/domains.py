@@ -11,13 +11,12 @@ from starlette.responses import Response, StreamingResponse
 
 from datastores.base import Entry, InvalidDomainName
 from service.auth.guard import Caller
-from service.routes.dependencies import GUARDED, changing, deadline, get_runtime, problems, reading
-from service.runtime import Runtime, within
+from service.http.bounds import within
+from service.routes.dependencies import GUARDED, AppRuntime, changing, deadline, problems, reading
 from service.schemas import DomainAnswer, DomainList, DomainName, SearchAnswer, SimilarCaption
 
 router = APIRouter(prefix="/domains", tags=["domains"], responses=GUARDED)
 
-AppRuntime = Annotated[Runtime, Depends(get_runtime)]
 
 _NDJSON: dict[str, Any] = {
     "application/x-ndjson": {
@@ -32,14 +31,14 @@ _EXPORTED: dict[int | str, dict[str, Any]] = {200: {"description": "One caption 
 async def list_domains(caller: Annotated[Caller, Depends(reading)], runtime: AppRuntime) -> DomainList:
     """The serving version of every domain that the key reaches, by name."""
     versions = [version for version in await runtime.parts.store.list() if caller.reaches(version.domain)]
-    return DomainList(domains=[DomainAnswer.of(version, runtime.parts.captioner.bundle) for version in versions])
+    return DomainList(domains=[DomainAnswer.of(version, runtime.parts.bundle) for version in versions])
 
 
 @router.get("/{name}", summary="One domain", dependencies=[Depends(reading)], responses=problems(400, 404, 503))
 async def show_domain(name: DomainName, runtime: AppRuntime) -> DomainAnswer:
     """The serving version of a domain."""
     parts = runtime.parts
-    return DomainAnswer.of(await parts.store.resolve(name), parts.captioner.bundle)
+    return DomainAnswer.of(await parts.store.resolve(name), parts.bundle)
 
 
 @router.delete(
@@ -66,7 +65,7 @@ async def delete_domain(name: DomainName, runtime: AppRuntime) -> Response:
 async def roll_back_domain(name: DomainName, runtime: AppRuntime) -> DomainAnswer:
     """Serve the version before the current one again."""
     parts = runtime.parts
-    return DomainAnswer.of(await parts.store.rollback(name), parts.captioner.bundle)
+    return DomainAnswer.of(await parts.store.rollback(name), parts.bundle)
 
 
 @router.get(
@@ -84,9 +83,9 @@ async def search_domain(
 ) -> SearchAnswer:
     """The captions nearest to a text, best first."""
     async with within(deadline(request, "search")):
-        captioner = runtime.parts.captioner
-        version = await captioner.resolve(name)
-        found = await runtime.parts.store.search(version, await captioner.embed_text([q]), limit)
+        parts = runtime.parts
+        version = await parts.domains.resolve(name)
+        found = await parts.store.search(version, await parts.models.embed_text([q]), limit)
     results = [SimilarCaption(caption=one.caption, score=round(one.score, 4)) for one in found[0]]
     return SearchAnswer(domain=name, domain_version=version.version, results=results)
 

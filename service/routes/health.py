@@ -2,14 +2,13 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.responses import Response
 
 from datastores.base import DatastoreError, DatastoreUnavailable
 from service.errors import NotReady, ServiceError
-from service.routes.dependencies import get_runtime, problems
+from service.routes.dependencies import AppRuntime, problems
 from service.runtime import Runtime
 from service.settings import variable_name
 
@@ -22,7 +21,7 @@ figures = APIRouter(tags=["health"])
     summary="The process lives",
     responses={200: {"content": {"application/json": {"example": {"status": "alive"}}}}, **problems(503)},
 )
-async def livez(runtime: Annotated[Runtime, Depends(get_runtime)]) -> dict[str, str]:
+async def livez(runtime: AppRuntime) -> dict[str, str]:
     """200 while the process runs; 503 once a model is stuck, which only a new process mends."""
     stuck, limit = runtime.stalled(), runtime.settings.timeouts.stall_seconds
     if stuck > limit:
@@ -32,10 +31,10 @@ async def livez(runtime: Annotated[Runtime, Depends(get_runtime)]) -> dict[str, 
 
 
 @router.get("/readyz", summary="Captions can be made", responses=problems(503))
-async def readyz(runtime: Annotated[Runtime, Depends(get_runtime)]) -> dict[str, str]:
+async def readyz(runtime: AppRuntime) -> dict[str, str]:
     """200 once models and datastore are up and the datastore answers; 503 says what is missing."""
     await _look(runtime)
-    return {"status": "ready", "bundle": runtime.parts.captioner.bundle.name}
+    return {"status": "ready", "bundle": runtime.parts.bundle.name}
 
 
 async def _look(runtime: Runtime) -> None:
@@ -57,7 +56,7 @@ async def _look(runtime: Runtime) -> None:
 
 
 @figures.get("/metrics", summary="Figures for Prometheus", response_class=Response)
-async def metrics(runtime: Annotated[Runtime, Depends(get_runtime)]) -> Response:
+async def metrics(runtime: AppRuntime) -> Response:
     """Counters in Prometheus' text format."""
     # The answer says it all: a scrape shall not fail because the service is not ready.
     with suppress(ServiceError, DatastoreError):

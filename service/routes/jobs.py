@@ -6,12 +6,11 @@ from fastapi import APIRouter, Depends, Path
 
 from service.auth.guard import Caller
 from service.jobs.records import JobAnswer, JobList, JobRecord
-from service.routes.dependencies import GUARDED, following, get_runtime, problems
+from service.routes.dependencies import GUARDED, AppRuntime, following, problems
 from service.runtime import Runtime
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=GUARDED)
 
-AppRuntime = Annotated[Runtime, Depends(get_runtime)]
 Follower = Annotated[Caller, Depends(following)]
 JobId = Annotated[str, Path(description="as in the Location of the registration", examples=["3f0c9a7be2d14c55"])]
 

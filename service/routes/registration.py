@@ -9,18 +9,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from datastores.base import DomainNotFound, DomainStore
+from service.http.bounds import while_connected, within
 from service.http.problems import request_id_of
 from service.http.uploads import FIELD
 from service.jobs.records import JobAnswer, JobKind, JobProgress, JobRecord
 from service.jobs.spool import spool
 from service.jobs.work import open_corpus
-from service.routes.dependencies import GUARDED, changing, deadline, get_runtime, problems, while_connected
-from service.runtime import Runtime, within
+from service.routes.dependencies import GUARDED, AppRuntime, changing, deadline, problems
+from service.runtime import Runtime
 from service.schemas import CorpusBody, DomainName, RegistrationAnswer, RegistrationQuery
 
 router = APIRouter(prefix="/domains", tags=["domains"], dependencies=[Depends(changing)], responses=GUARDED)
 
-AppRuntime = Annotated[Runtime, Depends(get_runtime)]
 Asked = Annotated[RegistrationQuery, Query()]
 
 _FILE = {"type": "string", "format": "binary", "description": ".json, .ndjson, .csv, .txt or .parquet, also as .gz"}
@@ -80,7 +80,7 @@ async def add_captions(name: DomainName, request: Request, asked: Asked, runtime
     """Send captions as for `PUT /domains/{name}`. The next version has them behind those of the domain; captions
     that are there already count as duplicates, and if all are, the version that serves stays.
     """
-    await runtime.parts.captioner.resolve(name)
+    await runtime.parts.domains.resolve(name)
     return await _registration(JobKind.append, name, request, asked, runtime, 200)
 
 
@@ -110,7 +110,8 @@ async def _registration(
         if not asked.wait:
             headers = {"Location": f"/jobs/{job}"}
             return JSONResponse(jobs.get(job).answer().model_dump(mode="json"), 202, headers)
-        answer = await while_connected(request, jobs.outcome(job))
+        async with while_connected(request):
+            answer = await jobs.outcome(job)
     return JSONResponse(answer.model_dump(mode="json"), status)
 
 

@@ -9,8 +9,8 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from datastores.base import DomainStore
+from models.bundle.loaded import LoadedBundle
 from service.app import create_app
-from service.bundle import Bundle
 from service.runtime import Loaders
 from service.settings import Settings
 from tests.fakes import FakeBundle, FakeClap
@@ -43,7 +43,7 @@ async def reach(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 @asynccontextmanager
 async def serving(
-    store: DomainStore, bundle: Bundle | None = None, settings: Settings | None = None
+    store: DomainStore, bundle: LoadedBundle | None = None, settings: Settings | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
     """The app of the product over these parts, once they are loaded."""
 

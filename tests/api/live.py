@@ -9,8 +9,8 @@ import httpx
 from openai import OpenAI
 
 from datastores.base import DomainStore
+from models.bundle.loaded import LoadedBundle
 from service.app import create_app
-from service.bundle import Bundle
 from service.runtime import Loaders
 from service.settings import AuthSettings, JobsSettings, Settings
 from tests.api.conftest import CITY, FOREST
@@ -20,7 +20,7 @@ from tests.served import served
 
 
 @contextmanager
-def live(store: DomainStore, bundle: Bundle | None = None, settings: Settings | None = None) -> Iterator[str]:
+def live(store: DomainStore, bundle: LoadedBundle | None = None, settings: Settings | None = None) -> Iterator[str]:
     """Serve these parts meanwhile; gives the URL, once they are loaded."""
 
     async def open_store(_: Settings) -> DomainStore:

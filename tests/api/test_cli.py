@@ -9,8 +9,8 @@ from rich.text import Text
 
 from cli import app as cli
 from datastores.base import DomainStore
+from models.bundle.loaded import LoadedBundle
 from service.app import create_app
-from service.bundle import Bundle
 from service.runtime import Loaders
 from service.settings import Settings
 from service.version import drcap_version
@@ -105,7 +105,7 @@ def test_an_unknown_variable_stops_the_service_from_starting(monkeypatch: pytest
 
 
 def test_a_service_that_cannot_load_its_parts_stops_with_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_nothing(_: Settings) -> Bundle:
+    def load_nothing(_: Settings) -> LoadedBundle:
         raise RuntimeError("no weights")
 
     async def open_store(_: Settings) -> DomainStore:

@@ -15,13 +15,14 @@ from cli.evaluate import evaluate
 from datastores.base import DomainStore
 from datastores.edge.store import EdgeStore
 from datastores.registration import register
-from models.bundle.load import BundleError, LoadedBundle, RetrievalSection
+from models.bundle.load import BundleError, RetrievalSection
+from models.bundle.loaded import LoadedBundle
 from models.conditioning.projection import Projection
 from models.decoder import GenerationOptions
 from service.app import create_app
 from service.runtime import Loaders
 from service.settings import Settings
-from tests.fakes import FakeBundle, FakeClap, FakeDecoder
+from tests.fakes import FakeBundle, FakeClap
 from tests.memory_store import MemoryStore
 from tests.recordings import wav
 from tests.served import served
@@ -34,7 +35,7 @@ Run = Callable[..., Result]
 
 def fake_bundle(_: Settings) -> LoadedBundle:
     retrieval = RetrievalSection(k=2, neighbours=8)
-    return LoadedBundle("fake", FakeClap(), FakeDecoder(), Projection(0.1), retrieval, GenerationOptions(num_beams=2))
+    return FakeBundle(projection=Projection(0.1), retrieval=retrieval, generation=GenerationOptions(num_beams=2))
 
 
 @pytest.fixture(autouse=True)

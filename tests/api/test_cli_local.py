@@ -12,9 +12,9 @@ import pytest
 from cli.captioning.local import domain_of
 from datastores.edge.store import EdgeStore
 from datastores.registration import register
+from models.bundle.loaded import LoadedBundle
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
-from service.bundle import Bundle
 from service.settings import Settings
 from tests.api.test_cli import run
 from tests.fakes import FakeBundle, FakeClap, FakeDecoder
@@ -32,7 +32,7 @@ def loaded(monkeypatch: Patch) -> list[Settings]:
     """The settings that bundles were loaded for."""
     asked: list[Settings] = []
 
-    def load(settings: Settings) -> Bundle:
+    def load(settings: Settings) -> LoadedBundle:
         asked.append(settings)
         return FakeBundle()
 
@@ -121,7 +121,7 @@ def test_a_datastore_that_a_service_has_open_is_said(caption: Command, tmp_path:
 
 
 def test_a_bundle_that_is_not_there_is_one_line(caption: Command, monkeypatch: Patch) -> None:
-    def nothing(_: Settings) -> Bundle:
+    def nothing(_: Settings) -> LoadedBundle:
         raise RuntimeError("no bundle\nat x")
 
     monkeypatch.setattr("service.loading.load_bundle", nothing)

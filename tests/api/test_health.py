@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from datastores.base import DatastoreUnavailable, DomainStore, DomainVersion
+from models.bundle.loaded import LoadedBundle
 from service.app import create_app
-from service.bundle import Bundle
 from service.monitoring.metrics import Metrics
 from service.runtime import Loaders, running
 from service.settings import Settings
@@ -28,7 +28,7 @@ async def test_a_service_with_its_parts_is_ready(client: httpx.AsyncClient) -> N
 async def test_a_service_that_still_loads_lives_and_says_what_is_missing() -> None:
     gate = threading.Event()
 
-    def load_slowly(_: Settings) -> Bundle:
+    def load_slowly(_: Settings) -> LoadedBundle:
         gate.wait(10)
         return FakeBundle()
 

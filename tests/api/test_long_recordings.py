@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from datastores.base import DomainVersion, Neighbour
+from models.bundle.config import RetrievalSection
 from models.clap.base import FloatArray
 from tests.api.conftest import serving
-from tests.fakes import FakeBundle, FakeClap, FakeRetrieval
+from tests.fakes import FakeBundle, FakeClap
 from tests.memory_store import MemoryStore
 from tests.recordings import encode, tones
 
@@ -80,7 +81,7 @@ async def test_ten_minutes_of_changing_sounds_are_captioned_in_bounded_memory() 
     await store.put("city", CAPTIONS, clap.embed_text(CAPTIONS), clap.fingerprint)
     parts = round(SECONDS / EVERY)
     recording = encode(tones(EVERY, *(HERTZ[n % 3] for n in range(parts))))
-    bundle = FakeBundle(clap=clap, retrieval=FakeRetrieval(k=3, neighbours=NEIGHBOURS))
+    bundle = FakeBundle(clap=clap, retrieval=RetrievalSection(k=3, neighbours=NEIGHBOURS))
     async with serving(store, bundle) as client:
         with traced():
             answer = await client.post("/caption?domain=city&response_format=verbose_json", content=recording)

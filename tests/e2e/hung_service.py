@@ -11,8 +11,8 @@ from functools import partial, partialmethod
 from unittest.mock import patch
 
 from cli import serve as serving
+from models.bundle.loaded import LoadedBundle
 from models.clap.base import FloatArray
-from service.bundle import Bundle
 from service.captioning.working_models import WorkingModels
 from service.monitoring.logs import set_up_logs
 from service.runtime import Loaders
@@ -38,7 +38,7 @@ class HungClap(FakeClap):
         return super().embed_text(texts)
 
 
-def load(what: str, _: Settings) -> Bundle:
+def load(what: str, _: Settings) -> LoadedBundle:
     """A bundle that hangs, now or at work."""
     if what == "bundle":
         hang()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from models.bundle.load import LoadedBundle, load_bundle
+from models.bundle.load import load_bundle
+from models.bundle.loaded import LoadedBundle
 from models.clap.base import FloatArray
 from models.decoder import GenerationOptions
 from models.prompt import Prompt

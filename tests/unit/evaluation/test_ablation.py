@@ -9,12 +9,13 @@ from evaluation.ablation import ablate, against_nearest
 from evaluation.arms import FULL, NEAREST, Arm, ablation_arms, shipped_arm
 from evaluation.domains import Domain, open_domain
 from evaluation.pipeline import Sounds, Trial, caption, trials
-from models.bundle.load import LoadedBundle, RetrievalSection
+from models.bundle.load import RetrievalSection
+from models.bundle.loaded import LoadedBundle
 from models.clap.base import FloatArray
 from models.conditioning.projection import Projection
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
-from tests.fakes import FakeClap, FakeDecoder
+from tests.fakes import FakeBundle, FakeClap, FakeDecoder
 from tests.memory_store import MemoryStore
 
 CLAP = FakeClap()
@@ -60,13 +61,12 @@ def decoder() -> ReadingDecoder:
 
 @pytest.fixture
 def bundle(decoder: ReadingDecoder) -> LoadedBundle:
-    return LoadedBundle(
-        "fake",
-        CLAP,
-        decoder,
-        Projection(0.1),
-        RetrievalSection(k=3, neighbours=20),
-        GenerationOptions(num_beams=4, max_new_tokens=40),
+    return FakeBundle(
+        clap=CLAP,
+        decoder=decoder,
+        projection=Projection(0.1),
+        retrieval=RetrievalSection(k=3, neighbours=20),
+        generation=GenerationOptions(num_beams=4, max_new_tokens=40),
     )
 
 

@@ -14,18 +14,21 @@ from evaluation.domains import Domain, corpus_domain, open_domain
 from evaluation.pipeline import NoReferences, Sounds, Trial, caption, evaluate, hear
 from evaluation.reconstruction import NEAR_COPY, CorpusTooSmall, HeldOut, blurred, hold_out, reconstruct
 from evaluation.swap import SOURCE, TARGET, swap, swap_text
-from models.bundle.load import LoadedBundle, RetrievalSection
+from models.bundle.load import RetrievalSection
 from models.clap.base import FloatArray
 from models.conditioning.projection import Projection
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
-from tests.fakes import FakeClap, FakeDecoder
+from tests.fakes import FakeBundle, FakeClap, FakeDecoder
 from tests.memory_store import MemoryStore
 from tests.recordings import tone
 
 CLAP = FakeClap()
-BUNDLE = LoadedBundle(
-    "fake", CLAP, FakeDecoder(), Projection(0.1), RetrievalSection(k=2, neighbours=8), GenerationOptions(num_beams=2)
+BUNDLE = FakeBundle(
+    clap=CLAP,
+    projection=Projection(0.1),
+    retrieval=RetrievalSection(k=2, neighbours=8),
+    generation=GenerationOptions(num_beams=2),
 )
 CITY = [f"tone {number} in the city" for number in range(40)]
 FOREST = [f"tone {number} deep between old trees" for number in range(40)]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from service.answers import server_timing, srt, vtt
+from service.answers import srt, vtt
 from service.captioning.segments import Segment
+from service.http.middleware import server_timing
 
 SEGMENTS = [Segment(0.0, 2.3046, "Rain & <i>wind</i>."), Segment(3_599.9996, 3_661.5, "A bell rings.")]
 

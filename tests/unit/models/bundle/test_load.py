@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.bundle.load import BundleError, LoadedBundle, RetrievalSection, bundle_folder, load_bundle, read_config
+from models.bundle.load import BundleError, RetrievalSection, bundle_folder, load_bundle, read_config
+from models.bundle.loaded import LoadedBundle
 from models.bundle.warming import warm
 from models.conditioning.projection import Projection
 from models.decoder import GenerationOptions
@@ -185,7 +186,7 @@ def test_a_plan_is_logged_once_a_decision_a_line(
 def test_every_copy_of_the_decoder_may_write_as_many_batches_as_the_first(tmp_path: Path, heard: FakeClap) -> None:
     first, second = FakeBundle().decoder, FakeBundle().decoder
     projection, retrieval = Projection(0.05), RetrievalSection(k=1, neighbours=1)
-    whole = LoadedBundle("name", heard, first, projection, retrieval, GenerationOptions(), writers=2, copies=(second,))
+    whole = FakeBundle("name", heard, first, projection, retrieval, writers=2, copies=(second,))
     assert list(map(id, whole.decoders)) == list(map(id, (first, second, first, second)))
 
 

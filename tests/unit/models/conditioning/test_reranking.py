@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from models.conditioning.reranking import FloatArray, Reranker, candidates
+from models.conditioning.reranking import Reranker, candidates
 from models.decoder import Generated
+from models.vectors import FloatArray
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ async def test_a_lone_prompt_waits_for_what_is_being_heard_unless_another_replic
 ) -> None:
     monkeypatch.setattr("service.captioning.working_models.SharedCores", partial(SharedCores, gather=_PATIENCE))
     clap, held, free = GatedClap(), HeldDecoder(), CountingDecoder()
-    bundle = FakeBundle(clap=clap, decoder=held, replicas=(free,), turns=3)
+    bundle = FakeBundle(clap=clap, decoder=held, copies=(free,), turns=3)
     models = WorkingModels(bundle, BatchingSettings(), calls=8)
     await models.start()
 

@@ -1,7 +1,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,25 +9,22 @@ from typing import Any
 import pytest
 from starlette.types import Message, Scope
 
-from service.captioning.progress import Progress, Report, Stage
-from service.captioning.segments import Segment
 from service.errors import Overloaded
+from service.http.bounds import within
 from service.http.deadlines import Deadline
-from service.http.streaming import Event, EventStream, Work, accepts_events
+from service.http.streaming import Event, EventStream, accepts_events
 
-DONE = [Event("all of it", "caption")]
+DONE = Event("all of it", "caption")
+
+Events = AsyncGenerator[Event, None]
 
 
 def due_in(seconds: float) -> Deadline:
     return Deadline(time.monotonic() + seconds, seconds, "DRCAP_TIMEOUTS__CAPTION_SECONDS")
 
 
-def show(progress: Progress) -> list[Event]:
-    return [Event(f"{progress.done} {' '.join(one.caption for one in progress.segments)}", "progress")]
-
-
-def segment(caption: str) -> Segment:
-    return Segment(0.0, 1.0, caption)
+def progress(data: str) -> Event:
+    return Event(data, "progress")
 
 
 @dataclass
@@ -66,14 +63,16 @@ class Client:
             await self.news.wait_for(lambda: text in self.received.decode())
 
 
-def stream(work: Work, seconds: float = 10.0, held: ExitStack | None = None, keep_alive: float = 10.0) -> EventStream:
-    return EventStream(work, show, due_in(seconds), held or ExitStack(), keep_alive_seconds=keep_alive)
+def stream(
+    events: Events, seconds: float = 10.0, held: ExitStack | None = None, keep_alive: float = 10.0
+) -> EventStream:
+    return EventStream(events, due_in(seconds), held or ExitStack(), keep_alive_seconds=keep_alive)
 
 
-async def heard(work: Work, **options: Any) -> Client:
+async def heard(events: Events, **options: Any) -> Client:
     client = Client()
     async with asyncio.timeout(10):
-        await stream(work, **options)(client.scope, client.receive, client.send)
+        await stream(events, **options)(client.scope, client.receive, client.send)
     return client
 
 
@@ -90,13 +89,13 @@ async def under_way(answer: EventStream, client: Client) -> AsyncIterator[asynci
 async def test_progress_comes_as_it_is_made_and_the_answer_last() -> None:
     gate, client = asyncio.Event(), Client()
 
-    async def work(report: Report) -> Sequence[Event]:
-        report(Progress(Stage.embed_audio, 0.25))
+    async def work() -> Events:
+        yield progress("0.25 ")
         await gate.wait()
-        report(Progress(Stage.generate, 0.5, (segment("rain"),)))
-        return DONE
+        yield progress("0.5 rain")
+        yield DONE
 
-    async with under_way(stream(work), client) as task:
+    async with under_way(stream(work()), client) as task:
         await client.until("0.25")
         assert client.events == ["event: progress\ndata: 0.25 "]
         gate.set()
@@ -112,32 +111,12 @@ async def test_a_reader_gets_back_every_line_of_the_data() -> None:
     assert Event("[DONE]").encode() == b"data: [DONE]\n\n"
 
 
-async def test_reports_that_nobody_reads_are_merged_and_lose_no_segment() -> None:
-    client, finished = Client(), asyncio.Event()
-    client.reads.clear()
-
-    async def work(report: Report) -> Sequence[Event]:
-        for number in range(1000):
-            report(Progress(Stage.generate, number / 1000, (segment(f"s{number}"),)))
-            await asyncio.sleep(0)
-        finished.set()
-        return DONE
-
-    async with under_way(stream(work), client) as task:
-        await finished.wait()
-        client.reads.set()
-        await task
-    assert len(client.events) <= 3
-    told = " ".join(event.partition("data: ")[2] for event in client.events[:-1])
-    assert [word for word in told.split() if word.startswith("s")] == [f"s{number}" for number in range(1000)]
-
-
 async def test_an_error_is_the_last_event_as_a_problem_document() -> None:
-    async def work(report: Report) -> Sequence[Event]:
-        report(Progress(Stage.generate, 0.5))
+    async def work() -> Events:
+        yield progress("0.5 ")
         raise Overloaded("too much (DRCAP_ADMISSION__CAPTIONS)")
 
-    client = await heard(work)
+    client = await heard(work())
     kind, _, data = client.events[-1].partition("\ndata: ")
     problem = json.loads(data)
     assert kind == "event: error"
@@ -147,26 +126,31 @@ async def test_an_error_is_the_last_event_as_a_problem_document() -> None:
 
 
 async def test_an_error_nobody_foresaw_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    async def work(report: Report) -> Sequence[Event]:
+    async def work() -> Events:
+        yield progress("0.5")
         raise RuntimeError("secret path")
 
-    client = await heard(work)
+    client = await heard(work())
     assert '"status":500' in client.events[-1]
     assert "secret" not in client.received.decode()
     assert "secret path" in caplog.text
 
 
 async def test_the_deadline_ends_the_work_and_names_its_setting() -> None:
-    cancelled = asyncio.Event()
+    cancelled, due = asyncio.Event(), due_in(0.02)
 
-    async def work(report: Report) -> Sequence[Event]:
-        try:
-            await asyncio.sleep(60)
-        finally:
-            cancelled.set()
-        return DONE
+    async def bounded() -> None:
+        async with within(due):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
 
-    client = await heard(work, seconds=0.02)
+    async def work() -> Events:
+        await bounded()
+        yield DONE
+
+    client = await heard(work(), seconds=0.02)
     assert cancelled.is_set()
     assert "DRCAP_TIMEOUTS__CAPTION_SECONDS" in client.events[-1]
     assert client.events[-1].startswith("event: error")
@@ -179,11 +163,11 @@ async def test_a_client_that_stops_reading_is_let_go_after_the_deadline(monkeypa
     held.callback(released.set)
     client.reads.clear()
 
-    async def work(report: Report) -> Sequence[Event]:
-        return DONE
+    async def work() -> Events:
+        yield DONE
 
     with pytest.raises(TimeoutError):
-        await stream(work, 0.02, held)(client.scope, client.receive, client.send)
+        await stream(work(), 0.02, held)(client.scope, client.receive, client.send)
     assert released.is_set()
 
 
@@ -192,15 +176,15 @@ async def test_when_the_client_leaves_the_work_is_cancelled_and_the_permit_given
     order: list[str] = []
     held.callback(order.append, "released")
 
-    async def work(report: Report) -> Sequence[Event]:
-        report(Progress(Stage.generate, 0.5))
+    async def work() -> Events:
+        yield progress("0.5 ")
         try:
             await asyncio.sleep(60)
         finally:
             order.append("cancelled")
-        return DONE
+        yield DONE
 
-    async with under_way(stream(work, held=held), client) as task:
+    async with under_way(stream(work(), held=held), client) as task:
         await client.until("0.5")
         assert order == []
         client.left.set()
@@ -215,10 +199,10 @@ async def test_the_permit_is_held_until_the_last_event_is_sent() -> None:
     held.callback(released.set)
     client.reads.clear()
 
-    async def work(report: Report) -> Sequence[Event]:
-        return DONE
+    async def work() -> Events:
+        yield DONE
 
-    async with under_way(stream(work, held=held), client) as task:
+    async with under_way(stream(work(), held=held), client) as task:
         for _ in range(20):
             await asyncio.sleep(0)
         assert not released.is_set()
@@ -230,11 +214,11 @@ async def test_the_permit_is_held_until_the_last_event_is_sent() -> None:
 async def test_silence_is_filled_with_comments() -> None:
     gate, client = asyncio.Event(), Client()
 
-    async def work(report: Report) -> Sequence[Event]:
+    async def work() -> Events:
         await gate.wait()
-        return DONE
+        yield DONE
 
-    async with under_way(stream(work, keep_alive=0.005), client) as task:
+    async with under_way(stream(work(), keep_alive=0.005), client) as task:
         await client.until(": the work goes on\n\n: the work goes on\n\n")
         gate.set()
         await task

@@ -2,14 +2,20 @@ import math
 
 import numpy as np
 import pytest
+from starlette.requests import Request
 
 from service.audio.decoding import Recording
-from service.captioning.orders import due_for
 from service.http.deadlines import HEADER, Deadline
+from service.routes.recordings import due_for
 from service.settings import TimeoutSettings
 
 LIMITS = TimeoutSettings(caption_seconds=120.0, audio_minute_seconds=30.0)
 FIRST = Deadline(1000.0 + 120.0, 120.0, "DRCAP_TIMEOUTS__CAPTION_SECONDS")
+
+
+def asking(timeout: str | None) -> Request:
+    headers = [] if timeout is None else [(HEADER.lower().encode(), timeout.encode())]
+    return Request({"type": "http", "method": "POST", "path": "/caption", "headers": headers})
 
 
 def lasting(seconds: float) -> Recording:
@@ -18,7 +24,7 @@ def lasting(seconds: float) -> Recording:
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0.0, 120.0), (60.0, 150.0), (600.0, 420.0)])
 def test_a_longer_recording_is_due_later(seconds: float, expected: float) -> None:
-    due = due_for(FIRST, None, lasting(seconds), LIMITS)
+    due = due_for(FIRST, asking(None), lasting(seconds), LIMITS)
     assert due.seconds == expected
     assert due.at == 1000.0 + expected
     assert due.source == "DRCAP_TIMEOUTS__CAPTION_SECONDS and DRCAP_TIMEOUTS__AUDIO_MINUTE_SECONDS"
@@ -26,8 +32,8 @@ def test_a_longer_recording_is_due_later(seconds: float, expected: float) -> Non
 
 def test_what_the_client_asks_for_still_counts() -> None:
     first = Deadline(1005.0, 5.0, HEADER)
-    due = due_for(first, "5", lasting(600.0), LIMITS)
+    due = due_for(first, asking("5"), lasting(600.0), LIMITS)
     assert (due.at, due.seconds, due.source) == (1005.0, 5.0, HEADER)
-    more = due_for(FIRST, "300", lasting(600.0), LIMITS)
+    more = due_for(FIRST, asking("300"), lasting(600.0), LIMITS)
     assert (more.seconds, more.source) == (300.0, HEADER)
     assert math.isclose(more.at, 1300.0)

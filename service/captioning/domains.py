@@ -1,0 +1,46 @@
+"""Domains: finds the version of a domain that a request uses throughout."""
+
+from collections.abc import Callable
+
+from datastores.base import DomainStore, DomainVersion, FingerprintMismatch
+from service.errors import BadField, UnknownDomain
+
+
+class Domains:
+    """Finds the domains that the CLAP of the service can caption in."""
+
+    def __init__(self, store: DomainStore, fingerprint: str) -> None:
+        """
+        Args:
+            store: holds the domains.
+            fingerprint: of the CLAP of the service.
+        """
+        self._store = store
+        self._fingerprint = fingerprint
+
+    async def resolve(self, name: str) -> DomainVersion:
+        """Return the serving version of a domain.
+
+        Raises:
+            DomainNotFound, InvalidDomainName: from the datastore.
+            FingerprintMismatch: another CLAP embedded the domain.
+        """
+        version = await self._store.resolve(name)
+        if version.fingerprint != self._fingerprint:
+            raise FingerprintMismatch(
+                f"domain {name!r} was embedded by {version.fingerprint!r}, the service runs {self._fingerprint!r};"
+                " register the domain again"
+            )
+        return version
+
+    async def only(self, reaches: Callable[[str], bool]) -> str:
+        """Return the name of the only domain that a caller reaches.
+
+        Raises `UnknownDomain` if there is no domain, `BadField` if there are several.
+        """
+        names = [version.domain for version in await self._store.list() if reaches(version.domain)]
+        if not names:
+            raise UnknownDomain("no domain is registered yet; PUT /domains/{name} registers one")
+        if len(names) > 1:
+            raise BadField(f"domain: is needed, since there are several: {', '.join(names)}")
+        return names[0]

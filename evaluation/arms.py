@@ -1,17 +1,12 @@
 """Arms: the ways of captioning that are measured beside each other."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from datastores.base import Neighbour, Statistics
+from datastores.base import Statistics
 from models.bundle.loaded import LoadedBundle
 from models.conditioning.conditioning import Conditioning
 from models.decoder import GenerationOptions
-from models.prompt import Prompt
 
 NEAREST = "nearest caption"
 FULL = "projected + captions"
@@ -20,8 +15,6 @@ SHIPPED = "full method, as shipped"
 _TAU_FACTORS = (0.5, 0.7, 1.4, 2.0)
 _SIMILAR = (1, 2, 4, 8, 12, 16)
 _SMALL_HEAD = 128
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -56,24 +49,19 @@ class Arm:
         if (self.vector is None) != (self.decode is None):
             raise ValueError(f"arm {self.name!r}: the nearest caption is not decoded, everything else is")
 
-    def prompt(
-        self, bundle: LoadedBundle, query: FloatArray, near: Sequence[Neighbour], statistics: Statistics
-    ) -> Prompt:
-        """The prompt of one sound, made by what the service makes it with.
+    def conditioning(self, bundle: LoadedBundle, captions: int) -> Conditioning:
+        """Return what makes the prompts of this arm, in a domain of so many captions.
 
-        Args:
-            bundle: whose projection is used, at this arm's temperature.
-            query: unit vector [d] of the sound.
-            near: its neighbours, best first; all captions of the domain where `neighbours` is None.
-            statistics: of the whole domain.
+        Raises `ValueError` for the nearest caption, which has no prompt.
         """
         if self.vector is None:
             raise ValueError(f"arm {self.name!r} has no prompt")
-        head = len(near) if self.neighbours is None else min(self.neighbours, len(near))
-        projection = replace(bundle.projection, temperature=self.temperature)
-        # Moments that count no more than the head leave nothing for the tail.
-        moments = statistics if self.tail else replace(statistics, count=head)
-        return Conditioning(projection, head, self.vector).prompt(query, near, moments, self.similar)
+        head = captions if self.neighbours is None else min(self.neighbours, captions)
+        return Conditioning(replace(bundle.projection, temperature=self.temperature), head, self.vector)
+
+    def support(self, statistics: Statistics, head: int) -> Statistics:
+        """Return the statistics that the projection sees; without a tail they count the head only."""
+        return statistics if self.tail else replace(statistics, count=head)
 
 
 def nearest_arm(bundle: LoadedBundle) -> Arm:

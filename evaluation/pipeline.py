@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.progress import Progress
 
-from datastores.base import Neighbour
+from datastores.base import Neighbour, Statistics
 from evaluation.arms import Arm
 from evaluation.clips import Clip
 from evaluation.domains import Domain
@@ -17,11 +16,12 @@ from evaluation.metrics import References, Said, measure
 from evaluation.report import Report, Row
 from models.bundle.loaded import LoadedBundle
 from models.clap.base import Clap
-from models.conditioning.reranking import Reranker, candidates
-from models.decoder import Generated
+from models.conditioning.method import Method
+from models.conditioning.reranking import Reranker
+from models.decoder import Generated, GenerationOptions
 from models.prompt import Prompt
+from models.vectors import FloatArray
 
-FloatArray = NDArray[np.float32]
 Listen = Callable[[Path], Sequence[FloatArray]]
 """An audio file -> the CLAP's windows of it, at least one."""
 
@@ -203,25 +203,28 @@ async def _answer(
     shown = [tuple(one.caption for one in found[: arm.similar or bundle.retrieval.k]) for found in near]
     if arm.decode is None:
         return [Said(found[0].caption, texts) for found, texts in zip(near, shown, strict=True)]
-    prompts = [await _prompt(row, query, found, bundle) for query, found in zip(queries, near, strict=True)]
-    written = bundle.decoder.generate(prompts, arm.decode)
-    if arm.rerank:
-        written = _reranked(queries, near, written, bundle.clap)
+    method = _method(row, near, bundle)
+    # The vectors of a whole domain are large, so arms that take all of them caption one sound at a time.
+    pieces = _pieces(queries, 1) if arm.neighbours is None else [queries]
+    written = [one for some in pieces for one in await method.caption(some, arm.similar, arm.decode)]
     return [Said(one.text, texts) for one, texts in zip(written, shown, strict=True)]
 
 
-async def _prompt(row: Trial, query: FloatArray, near: Sequence[Neighbour], bundle: LoadedBundle) -> Prompt:
-    if row.arm.neighbours is None:
-        # One sound at a time: the vectors of a whole domain are large.
-        near = (await row.domain.near(query[None], None))[0]
-    return row.arm.prompt(bundle, query, near, row.domain.statistics)
+def _method(row: Trial, near: Sequence[Sequence[Neighbour]], bundle: LoadedBundle) -> Method:
+    arm, domain = row.arm, row.domain
+    conditioning = arm.conditioning(bundle, domain.version.captions)
 
+    async def search(queries: FloatArray, _: int) -> tuple[Sequence[Sequence[Neighbour]], Statistics]:
+        found = await domain.near(queries, None) if arm.neighbours is None else near
+        return found, arm.support(domain.statistics, conditioning.neighbours)
 
-def _reranked(
-    queries: FloatArray, near: Sequence[Sequence[Neighbour]], written: list[Generated], clap: Clap
-) -> list[Generated]:
-    texts = candidates(written)
-    return Reranker().choose(queries, near, written, clap.embed_text(texts)) if texts else written
+    async def write(prompts: Sequence[Prompt], options: GenerationOptions) -> list[Generated]:
+        return bundle.decoder.generate(prompts, options)
+
+    async def embed_text(texts: Sequence[str]) -> FloatArray:
+        return bundle.clap.embed_text(texts)
+
+    return Method(conditioning, search, write, embed_text, Reranker() if arm.rerank else None)
 
 
 def _pieces(items: Any, size: int) -> Iterator[Any]:

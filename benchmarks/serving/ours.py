@@ -1,25 +1,26 @@
-"""This project's own models and datastore, a batch at a time and without its service."""
+"""This project's models and datastore, a batch at a time and without the service."""
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from benchmarks.serving.plain import load_domain
-from benchmarks.vectors import FloatArray
 from datastores.base import DomainVersion, Neighbour, Statistics
 from datastores.edge.store import EdgeStore
 from datastores.statistics import Moments
 from models.bundle.loaded import LoadedBundle
 from models.conditioning.conditioning import Conditioning
-from models.conditioning.reranking import Reranker, candidates
-from models.decoder import Generated
+from models.conditioning.method import Method, untimed
+from models.decoder import Generated, GenerationOptions
 from models.prompt import Prompt
-from models.vectors import mean_direction
-from service.audio.decoding import Recording, decode
+from models.vectors import FloatArray, mean_direction
+from service.audio.decoding import decode
 from service.loading import load_bundle
 from service.settings import load_settings
 
@@ -30,11 +31,11 @@ class OwnCaptioner:
     """The stages of `service.captioning.captioner.Captioner`, each for a whole batch, one after the other."""
 
     def __init__(self, bundle: LoadedBundle, store: EdgeStore, version: DomainVersion, statistics: Statistics) -> None:
-        self.bundle = bundle
+        self._bundle = bundle
         self._settings = load_settings()
         self._store, self._version, self._statistics = store, version, statistics
-        self._conditioning = Conditioning(bundle.projection, bundle.retrieval.neighbours)
-        self._reranker = Reranker()
+        conditioning = Conditioning(bundle.projection, bundle.retrieval.neighbours)
+        self._method = Method(conditioning, self._search, self._write, self._embed_text)
 
     @classmethod
     async def open(cls, domain: Path) -> Self:
@@ -51,39 +52,24 @@ class OwnCaptioner:
         version = await store.resolve(_DOMAIN)
         return cls(bundle, store, version, await store.statistics(version))
 
-    async def caption(self, recordings: Sequence[bytes]) -> list[str]:
-        """Caption a batch."""
-        heard = self.hear([self.decode(one) for one in recordings])
-        found = await self.search(heard)
-        written = self.write(self.prompts(heard, found))
-        return [one.text for one in self.rerank(heard, found, written)]
+    async def caption(
+        self, recordings: Sequence[bytes], stage: Callable[[str], AbstractContextManager[None]] = untimed
+    ) -> list[str]:
+        """Caption a batch. `stage` is entered with the name of each stage while it runs."""
+        clap, bundle = self._bundle.clap, self._bundle
+        with stage("decode_audio"):
+            decoded = [decode(one, clap.sample_rate, self._settings.audio) for one in recordings]
+        with stage("embed_audio"):
+            windows = [one.windows(clap.window_seconds) for one in decoded]
+            heard = np.stack([mean_direction(clap.embed_audio(own)) for own in windows])
+        written = await replace(self._method, stage=stage).caption(heard, bundle.retrieval.k, bundle.generation)
+        return [one.text for one in written]
 
-    def decode(self, recording: bytes) -> Recording:
-        """Bytes -> samples."""
-        return decode(recording, self.bundle.clap.sample_rate, self._settings.audio)
+    async def _search(self, heard: FloatArray, limit: int) -> tuple[Sequence[Sequence[Neighbour]], Statistics]:
+        return await self._store.search(self._version, heard, limit), self._statistics
 
-    def hear(self, recordings: Sequence[Recording]) -> FloatArray:
-        """Recordings -> unit vectors [n, d]."""
-        seconds = self.bundle.clap.window_seconds
-        return np.stack([mean_direction(self.bundle.clap.embed_audio(one.windows(seconds))) for one in recordings])
+    async def _write(self, prompts: Sequence[Prompt], options: GenerationOptions) -> list[Generated]:
+        return self._bundle.decoder.generate(prompts, options)
 
-    async def search(self, heard: FloatArray) -> list[list[Neighbour]]:
-        """The neighbours of each."""
-        return [list(near) for near in await self._store.search(self._version, heard, self._conditioning.neighbours)]
-
-    def prompts(self, heard: FloatArray, found: Sequence[Sequence[Neighbour]]) -> list[Prompt]:
-        """Project, and put the most similar captions beside it."""
-        k = self.bundle.retrieval.k
-        pairs = zip(heard, found, strict=True)
-        return [self._conditioning.prompt(query, near, self._statistics, k) for query, near in pairs]
-
-    def write(self, prompts: Sequence[Prompt]) -> list[Generated]:
-        """A caption a prompt."""
-        return self.bundle.decoder.generate(prompts, self.bundle.generation)
-
-    def rerank(
-        self, heard: FloatArray, found: Sequence[Sequence[Neighbour]], written: Sequence[Generated]
-    ) -> list[Generated]:
-        """Of the captions of a beam search, the best."""
-        vectors = self.bundle.clap.embed_text(candidates(written))
-        return self._reranker.choose(heard, found, written, vectors)
+    async def _embed_text(self, texts: Sequence[str]) -> FloatArray:
+        return self._bundle.clap.embed_text(texts)

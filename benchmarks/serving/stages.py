@@ -1,8 +1,10 @@
-"""What each stage of a caption costs alone, at the batch size that suits it best, and the bound that follows."""
+"""The cost of each stage of a caption, at the batch size that suits it best, and the bound that follows."""
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -17,10 +19,10 @@ _RECORDINGS = 8
 
 
 def stage_costs(domain: Path, recordings: Sequence[bytes]) -> list[Row]:
-    """Seconds of one core a caption, by stage, and the captions a second that all cores could make of them.
+    """Measure seconds of one core a caption, by stage, and the captions a second that all cores could make of them.
 
     Every stage runs alone in this process with one thread, over at most 8 recordings, in batches of several sizes;
-    the best of two rounds counts. The bound is cores / sum of the stages: nothing waits, sends or disturbs.
+    the best of two rounds counts. The bound is cores / sum of the stages: it has no waiting, sending or disturbance.
     """
     return asyncio.run(_measure(domain, recordings[:_RECORDINGS]))
 
@@ -28,31 +30,11 @@ def stage_costs(domain: Path, recordings: Sequence[bytes]) -> list[Row]:
 async def _measure(domain: Path, recordings: Sequence[bytes]) -> list[Row]:
     own = await OwnCaptioner.open(domain)
     torch.set_num_threads(1)
-    decoded = [own.decode(one) for one in recordings]
-    heard = own.hear(decoded)
-    found = await own.search(heard)
-    prompts = own.prompts(heard, found)
-    written = own.write(prompts)
-    count = len(recordings)
-    loop = asyncio.get_running_loop()
-
-    async def searched(rows: slice) -> None:
-        await own.search(heard[rows])
-
-    stages: dict[str, Callable[[slice], object]] = {
-        "decode_audio": lambda rows: [own.decode(one) for one in recordings[rows]],
-        "embed_audio": lambda rows: own.hear(decoded[rows]),
-        "projection": lambda rows: own.prompts(heard[rows], found[rows]),
-        "generate": lambda rows: own.write(prompts[rows]),
-        "rerank": lambda rows: own.rerank(heard[rows], found[rows], written[rows]),
-    }
     costs: dict[str, tuple[float, int]] = {}
-    for stage, work in stages.items():
-        costs[stage] = min(_cost(work, size, count) for size in _BATCHES)
-    started = loop.time()
-    for row in range(count):
-        await searched(slice(row, row + 1))
-    costs["search"] = ((loop.time() - started) / count, 1)
+    for size in _BATCHES:
+        for _ in range(_ROUNDS):
+            for stage, seconds in (await _round(own, recordings, size)).items():
+                costs[stage] = min(costs.get(stage, (float("inf"), 0)), (seconds / len(recordings), size))
     total = sum(seconds for seconds, _ in costs.values())
     rows: list[Row] = [
         {"what": f"stage {stage}", "batch": size, "core_s_a_caption": seconds}
@@ -63,12 +45,16 @@ async def _measure(domain: Path, recordings: Sequence[bytes]) -> list[Row]:
     return rows
 
 
-def _cost(work: Callable[[slice], object], size: int, count: int) -> tuple[float, int]:
-    """Seconds a caption in batches of this size."""
-    best = float("inf")
-    for _ in range(_ROUNDS):
+async def _round(own: OwnCaptioner, recordings: Sequence[bytes], size: int) -> dict[str, float]:
+    """Caption all recordings in batches of this size, and return the seconds by stage."""
+    seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def stage(name: str) -> Iterator[None]:
         started = time.perf_counter()
-        for first in range(0, count, size):
-            work(slice(first, first + size))
-        best = min(best, (time.perf_counter() - started) / count)
-    return best, size
+        yield
+        seconds[name] += time.perf_counter() - started
+
+    for first in range(0, len(recordings), size):
+        await own.caption(recordings[first : first + size], stage)
+    return seconds

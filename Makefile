@@ -1,5 +1,6 @@
 # make demo    set everything up, start the service, caption the sample recordings in two domains
-# make test    set everything up, run the whole test suite
+# make test    set everything up, run the fast tests
+# make check   run the linters and the slow tests
 # make kernels run again what must depend neither on threads nor on the processor, as on a plainer one
 # make serve   run the service in the foreground
 # make method  measure everything docs/method.md states; DATA names a folder with audio.csv and captions/
@@ -17,7 +18,7 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test kernels lint serve audio method clean
+.PHONY: help install demo test check kernels lint serve audio method clean
 
 # Recordings and captions to measure with: audio.csv and captions/NAME.csv.gz. The reports go to $(REPORTS).
 DATA ?=
@@ -58,8 +59,12 @@ demo: $(VENV)/base.stamp
 serve: $(VENV)/base.stamp
 	@exec $(BIN)/drcap serve
 
+# A worker for each core.
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+check: lint kernels
+	$(BIN)/python -m pytest -n auto -m slow
 
 # One thread and the plainest kernels of torch, oneDNN, MKL and OpenBLAS, which add up in another order than this machine's.
 kernels: $(VENV)/dev.stamp

@@ -18,6 +18,7 @@ Weights = dict[str, Tensor]
 
 _WRAPPERS = ("state_dict", "model")
 _PARALLEL = "module."
+_STORED = ("*.safetensors", "*.bin")
 _DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
     "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
@@ -40,6 +41,25 @@ def read_weights(path: Path) -> Weights:
 def read_shapes(path: Path) -> Weights:
     """As `read_weights`, but the tensors are on torch's meta device: shapes and types, and no numbers are read."""
     return _read(path, "meta")
+
+
+def stored_shapes(path: Path) -> Weights:
+    """Return the tensors, on the meta device, of a weight file or of a folder's ``.safetensors`` or ``.bin`` files.
+
+    Raises `MissingWeights` or `WrongWeights`.
+    """
+    if path.is_file():
+        return read_shapes(path)
+    for stored in _STORED:
+        files = sorted(path.glob(stored))
+        if files:
+            return {name: value for file in files for name, value in read_shapes(file).items()}
+    raise MissingWeights(f"{path} has no weights ({', '.join(_STORED)})")
+
+
+def count_parameters(path: Path) -> int:
+    """Return how many numbers the tensors of `stored_shapes` hold; raises as that does."""
+    return sum(value.numel() for value in stored_shapes(path).values())
 
 
 def _read(path: Path, device: Literal["cpu", "meta"]) -> Weights:

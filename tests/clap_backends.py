@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.bundle.load import ClapSection, load_clap
+from models.bundle.load import load_clap
 from models.bundle.writer import SOUNDS, write_sounds
+from models.clap.backend import ClapSection
 from models.clap.base import FloatArray
 from models.clap.centring import Centring
 from tests.clap_checkpoints import (

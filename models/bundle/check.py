@@ -10,17 +10,18 @@ from pydantic import ValidationError
 
 from models.bundle.checksums import SUMS, ChecksumsError
 from models.bundle.config import ADAPTER, BundleConfig
-from models.bundle.parts import CENTRING, CLAP, LLM, SOUNDS, Part, parts_of
+from models.bundle.parts import CENTRING, LLM, SOUNDS, parts_of
 from models.bundle.seal import verify_bundle
 from models.checkpoints import Weights, read_shapes
+from models.clap.backend import CLAP
 from models.clap.centring import Centring
-from models.clap.facts import embedding_dim
+from models.clap.loading import find_backend
 from models.clap.sounds import Sounds
 from models.decoder import GenerationOptions
 from models.llm.adapter_import import check_adapter, check_adapter_of_gguf, read_adapter, read_llm
 from models.llm.gguf_header import NoGguf, read_header
 from models.llm.sizes import LlmSizes, read_llm_sizes
-from models.weights import MissingWeights, WrongWeights
+from models.weights import MissingWeights, Part, WrongWeights
 
 CONFIG = "bundle.json"
 _PICKLE = b"\x80"
@@ -94,7 +95,7 @@ def look_at(folder: Path) -> Checked:
     config = checked.config
 
     def sizes_of_clap(path: Path) -> None:
-        checked.embedding_dim = embedding_dim(config.clap.backend, path)
+        checked.embedding_dim = find_backend(config.clap.backend).embedding_dim(path)
 
     def sizes_of_llm(path: Path) -> None:
         checked.llm = read_llm_sizes(path)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.clap.loading import Backend
+from models.clap.backend import ClapSection
 from models.device.plan import Dtype, Quantisation
 from models.prompt import PromptTemplate
 
@@ -21,17 +21,6 @@ class BundleError(RuntimeError):
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ClapSection(_Section):
-    """Which CLAP hears: see `models.clap.loading.ClapSource`."""
-
-    backend: Backend
-    source: str
-    revision: str
-    tokenizer: str | None = None
-    centring: str | None = None
-    sounds: str | None = None
 
 
 class LlmSection(_Section):

@@ -7,10 +7,10 @@ from typing import Any
 from models.bundle.check import Checked, look_at
 from models.bundle.checksums import SUMS
 from models.bundle.config import BundleError
-from models.bundle.parts import CLAP, Part
-from models.checkpoints import read_shapes
-from models.clap.facts import parameters
-from models.weights import MissingWeights, WrongWeights
+from models.checkpoints import count_parameters, read_shapes
+from models.clap.backend import CLAP
+from models.clap.loading import find_backend
+from models.weights import MissingWeights, Part, WrongWeights
 
 Document = dict[str, Any]
 
@@ -22,11 +22,10 @@ def describe(folder: Path) -> Document:
     if config is None:
         raise BundleError("; ".join(problem.said for problem in checked.problems))
     plain = config.model_dump(mode="json")
-    parts = {part.name: part for part in checked.parts}
     return {
         "name": config.name,
         "folder": str(folder.resolve()),
-        "clap": {**plain["clap"], "embedding_dim": checked.embedding_dim, "parameters": _parameters(parts)},
+        "clap": {**plain["clap"], "embedding_dim": checked.embedding_dim, "parameters": _clap_parameters(checked)},
         "llm": {**plain["llm"], **(vars(checked.llm) if checked.llm else {})},
         "projector": _projector(checked),
         "adapter": _adapter(checked),
@@ -43,11 +42,13 @@ def _placed(part: Part) -> Document:
     return {"kind": part.kind, "path": None if part.path is None else str(part.path), "bytes": part.size}
 
 
-def _parameters(parts: dict[str, Part]) -> int | None:
-    # The embedded CLAP's file is that of its head; the towers are parts of their own.
-    path = None if "audio tower" in parts else parts[CLAP].path
+def _clap_parameters(checked: Checked) -> int | None:
+    path = checked.part(CLAP)
+    if path is None or checked.config is None or find_backend(checked.config.clap.backend).towers:
+        # Not all of its weights are in this file.
+        return None
     try:
-        return None if path is None else parameters(path)
+        return count_parameters(path)
     except (WrongWeights, MissingWeights):
         return None
 

@@ -15,7 +15,6 @@ from models.bundle.config import (
     PROJECTOR,
     BundleConfig,
     BundleError,
-    ClapSection,
     LlmSection,
     PromptSection,
     RetrievalSection,
@@ -24,6 +23,7 @@ from models.bundle.config import (
     read_config,
 )
 from models.bundle.loaded import LoadedBundle
+from models.clap.backend import ClapSection
 from models.clap.base import Clap
 from models.clap.loading import load_backend
 from models.conditioning.projection import Projection
@@ -50,7 +50,6 @@ __all__ = [
     "PROJECTOR",
     "BundleConfig",
     "BundleError",
-    "ClapSection",
     "LlmSection",
     "LoadedBundle",
     "PromptSection",

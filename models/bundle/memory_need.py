@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from models.bundle.check import Checked
-from models.bundle.parts import CLAP
-from models.clap.facts import parameters
+from models.checkpoints import count_parameters
+from models.clap.backend import CLAP
+from models.clap.loading import find_backend
 from models.device.plan import DevicePlan
 from models.weights import MissingWeights, WrongWeights
 
@@ -25,10 +26,8 @@ class Need:
 
 def estimate(checked: Checked, plan: DevicePlan) -> Need | None:
     """None where a size is not known. The estimate is rough, and on the high side for small models."""
-    if checked.config is None or checked.llm is None:
-        return None
     clap = _clap(checked)
-    if clap is None:
+    if clap is None or checked.llm is None:
         return None
     read = plan.dtype.value.itemsize * checked.llm.parameters
     share = _QUANTISED.get(plan.quantisation.value)
@@ -40,12 +39,14 @@ def estimate(checked: Checked, plan: DevicePlan) -> Need | None:
 
 
 def _clap(checked: Checked) -> int | None:
-    towers = [part for part in checked.parts if part.name in (CLAP, "audio tower", "text tower")]
-    if len(towers) > 1:
-        # The embedded one's are stored in float32, or nearly so.
-        return sum(part.size for part in towers)
     path = checked.part(CLAP)
+    if path is None or checked.config is None:
+        return None
+    towers = find_backend(checked.config.clap.backend).towers
+    if towers:
+        # Towers of their own are stored in float32, or nearly so.
+        return sum(part.size for part in checked.parts if part.name in (CLAP, *towers))
     try:
-        return None if path is None else _FLOAT32 * parameters(path)
+        return _FLOAT32 * count_parameters(path)
     except (WrongWeights, MissingWeights):
         return None

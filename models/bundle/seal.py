@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from models.bundle.checksums import Verified, packaged_sums, read_sums, verify
-from models.bundle.parts import Part
+from models.weights import Part
 
 Place = tuple[Path, dict[str, str]]
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 from models.clap.winograd import WinogradConv
 from models.weights import WrongWeights, package_file
 
+PACKAGE_FILE = ("aisfx", "models/checkpoint.pth")
 SAMPLE_RATE = 44_100
 FRAME = 2_048
 HOP = 1_024
@@ -143,7 +144,7 @@ class AisfxTower(nn.Module):
     def from_package(cls, device: torch.device, *, exact: bool = False) -> "AisfxTower":
         """Load from the installed package `aisfx`. On a CPU the CNN is a faster one that rounds otherwise, unless
         `exact` is set. Raises `MissingWeights` or `WrongWeights`."""
-        tower = cls.from_file(package_file("aisfx", "models/checkpoint.pth"), device)
+        tower = cls.from_file(package_file(*PACKAGE_FILE), device)
         if device.type == "cpu" and not exact:
             tower.embedding_net = FastNet(cast(_EmbeddingNet, tower.embedding_net))
         return tower

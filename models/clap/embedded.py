@@ -1,7 +1,8 @@
 """The embedded CLAP: YAMNet and aisfx hear, MiniLM reads, the alignment head brings all into one space."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +10,25 @@ import soxr
 import torch
 from torch import Tensor
 
+from models.clap import aisfx, minilm, yamnet
 from models.clap.aisfx import SAMPLE_RATE, AisfxTower
 from models.clap.alignment import TEXT_DIM, AlignmentHead
+from models.clap.backend import CLAP, Backend, ClapSection, first_size
 from models.clap.base import FloatArray
 from models.clap.categories import category_posteriors
 from models.clap.minilm import MiniLmTextTower
 from models.clap.sounds import vocabulary
 from models.clap.yamnet import CLASSES, PATCH, STEP_SECONDS, YamnetTower
 from models.clap.yamnet import SAMPLE_RATE as YAMNET_RATE
-from models.weights import WrongWeights
+from models.weights import Part, WrongWeights, bundle_part, package_part
 
 FORMAT = 2
 WINDOW_SECONDS = 10.0
+_TOWERS = {
+    "audio tower, YAMNet": yamnet.PACKAGE_FILE,
+    "audio tower, aisfx": aisfx.PACKAGE_FILE,
+    "text tower": minilm.PACKAGE_FILE,
+}
 
 
 class Ears:
@@ -135,3 +143,17 @@ class EmbeddedClap:
         if not np.isfinite(samples).all():
             raise ValueError("a window holds samples that are not finite")
         return torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)).to(self._device)
+
+
+def _load(section: ClapSection, folder: Path, device: torch.device) -> EmbeddedClap:
+    return EmbeddedClap.load(folder / section.source, device)
+
+
+def _parts(section: ClapSection, folder: Path) -> Iterator[Part]:
+    yield bundle_part(CLAP, section.source, folder)
+    yield bundle_part("CLAP description", str(Path(section.source).with_suffix(".json")), folder)
+    for name, (package, relative) in _TOWERS.items():
+        yield package_part(name, package, relative)
+
+
+BACKEND = Backend(_load, partial(first_size, "text_mean"), _parts, tuple(_TOWERS))

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.checkpoints import stored_shapes
+from models.clap.backend import Backend, ClapSection, section_parts
 from models.clap.mel import MelSettings
 from models.clap.tokenizer import CaptionTokens
 from models.clap.two_towers import TwoTowerClap
-from models.weights import MissingWeights, WrongWeights
+from models.weights import MissingWeights, WrongWeights, find
 
 # LAION trained with this context; the positions beyond are RoBERTa's and never saw a caption.
 LONGEST = 77
@@ -118,3 +120,25 @@ def _mel_settings(extractor: Any, source: str | Path) -> MelSettings:
         scale="htk" if extractor.truncation == "fusion" else "slaney",
         seconds=extractor.max_length_s,
     )
+
+
+def _load(section: ClapSection, folder: Path, device: torch.device) -> TwoTowerClap:
+    source = find(section.source, folder)
+    revision = None if isinstance(source, Path) else section.revision
+    return load_huggingface(source, section.tokenizer_place(folder), revision, device)
+
+
+def _embedding_dim(path: Path) -> int:
+    from transformers import ClapConfig
+
+    stored_shapes(path)
+    try:
+        config: Any = ClapConfig.from_pretrained(str(path), local_files_only=True)
+    except OSError as error:
+        raise MissingWeights(f"no CLAP of transformers at {path}: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise WrongWeights(f"{path} describes no CLAP of transformers: {error}") from error
+    return int(config.projection_dim)
+
+
+BACKEND = Backend(_load, _embedding_dim, section_parts)

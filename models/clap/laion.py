@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from models.checkpoints import Weights, expect, load_strictly, part, read_weights
+from models.clap.backend import checkpoint_backend
 from models.clap.htsat import audio_config, audio_weights, check_filters
 from models.clap.huggingface import LONGEST, from_model
 from models.clap.mel import MelSettings
@@ -67,3 +68,6 @@ def _others(weights: Weights) -> Weights:
         for name, value in weights.items()
         if not name.startswith(("audio_branch.", "text_branch."))
     }
+
+
+BACKEND = checkpoint_backend(load_laion, "audio_projection.2.weight")

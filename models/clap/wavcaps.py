@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.checkpoints import Weights, expect, load_strictly, part, read_weights
+from models.clap.backend import checkpoint_backend
 from models.clap.htsat import audio_config, audio_weights, check_filters
 from models.clap.mel import MelSettings
 from models.clap.text_sizes import text_sizes
@@ -131,3 +132,6 @@ def _text_config(weights: Weights, path: Path) -> tuple[Any, Family]:
     if family == "roberta":
         return RobertaConfig(**sizes, layer_norm_eps=1e-5), family
     return BertConfig(**sizes), family
+
+
+BACKEND = checkpoint_backend(load_wavcaps, "audio_proj.2.weight")

@@ -21,6 +21,7 @@ from torch.nn import functional
 from models.clap.onnx_tensors import read_tensors
 from models.weights import WrongWeights, package_file
 
+PACKAGE_FILE = ("sead", "data/YamNet_w8a8.onnx.zip")
 SAMPLE_RATE = 16_000
 PATCH = 96
 HOP = 48
@@ -116,7 +117,7 @@ class YamnetTower(nn.Module):
     @classmethod
     def from_package(cls, device: torch.device) -> "YamnetTower":
         """Load from the installed package `sead`. Raises `MissingWeights` or `WrongWeights`."""
-        return cls.from_file(package_file("sead", "data/YamNet_w8a8.onnx.zip"), device)
+        return cls.from_file(package_file(*PACKAGE_FILE), device)
 
     @classmethod
     def from_file(cls, path: Path, device: torch.device) -> "YamnetTower":

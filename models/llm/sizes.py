@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.clap.facts import parameters
+from models.checkpoints import count_parameters
 from models.llm.gguf_header import GgufHeader, NoGguf, read_header
 from models.llm.sources import check_folder, weight_files
 from models.weights import MissingWeights, WrongWeights
@@ -75,7 +75,7 @@ def _of_folder(path: Path) -> LlmSizes:
             heads=heads,
             key_value_heads=int(facts.get("num_key_value_heads") or heads),
             vocabulary=int(facts["vocab_size"]),
-            parameters=sum(parameters(file) for file in weight_files(path)),
+            parameters=sum(count_parameters(file) for file in weight_files(path)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise WrongWeights(f"{path}/config.json does not say its {error}") from error

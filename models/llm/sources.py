@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from models.weights import MissingWeights, WrongWeights, find, package_file
+from models.weights import MissingWeights, WrongWeights, find, package_file, split_hub, split_package
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +33,9 @@ def find_llm(source: str, revision: str, folder: Path) -> Path:
         MissingWeights: it is not on this machine and cannot be fetched, or a file of it is missing.
         WrongWeights: the folder is none that is opened here.
     """
-    if source.startswith("package:"):
-        package, _, file = source.removeprefix("package:").partition("/")
-        return package_file(package, file)
+    packaged = split_package(source)
+    if packaged is not None:
+        return package_file(*packaged)
     place = find(source, folder)
     path = _fetched(place, revision) if isinstance(place, str) else place
     if path.is_dir():
@@ -99,9 +99,7 @@ def _fetched(name: str, revision: str) -> Path:
     """The folder or file of a name of the hub: from its cache if that has all of it, else fetched into it."""
     from huggingface_hub.errors import HFValidationError
 
-    owner, _, rest = name.partition("/")
-    repository, _, file = rest.partition("/")
-    repository = f"{owner}/{repository}" if repository else owner
+    repository, file = split_hub(name)
     if file and not file.endswith(".gguf"):
         raise MissingWeights(f"there is no {name}, and an LLM of the hub is OWNER/NAME or OWNER/NAME/FILE.gguf")
     if not _REVISION.fullmatch(revision):

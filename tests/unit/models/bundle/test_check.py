@@ -15,9 +15,8 @@ from models.bundle.check import Checked, check_bundle, is_pickle, look_at
 from models.bundle.checksums import SUMS, ChecksumsError, file_digest, packaged_sums, read_sums, seal, verify
 from models.bundle.description import describe
 from models.bundle.load import BundleError, bundle_folder
-from models.bundle.parts import cached
 from models.clap.sounds import Sounds
-from models.weights import package_file
+from models.weights import cached, package_file
 from tests.clap_backends import write_laion, write_wavcaps
 from tests.whole_bundle import edit_config, projector, write_lora, write_whole_bundle
 

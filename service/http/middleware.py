@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from opentelemetry.trace import INVALID_SPAN, Span
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,7 +19,7 @@ from structlog.contextvars import bound_contextvars, clear_contextvars
 from service.errors import TooLarge, UploadTooSlow
 from service.http.problems import answer_error
 from service.monitoring.metrics import Metrics
-from service.monitoring.tracing import Span, Tracing, current
+from service.monitoring.tracing import Tracing, answered, trace_id
 
 REQUEST_ID = "X-Request-ID"
 _USABLE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -78,7 +79,7 @@ class RequestContext:
             return
         with self._tracing.request(Headers(scope=account.scope)) as span:
             account.span = span
-            with current(span), bound_contextvars(trace_id=span.trace_id):
+            with bound_contextvars(trace_id=trace_id(span)):
                 yield
 
     def _settle(self, account: "_Account") -> None:
@@ -88,11 +89,8 @@ class RequestContext:
         self._metrics.count_request(method, route, status)
         if "problem" in state and route not in _PROBES:
             self._metrics.count_problem(status, state["problem"])
-        if account.span is not None:
-            account.span.answered(method, route, status)
-            for what in ("request_id", "key", "problem"):
-                if what in state:
-                    account.span.note(what, state[what])
+        notes = {name: state[name] for name in ("request_id", "key", "problem") if name in state}
+        answered(account.span, method, route, status, notes)
         logger.info(
             "request",
             extra={
@@ -123,7 +121,7 @@ class _Account:
     status: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
-    span: Span | None = None
+    span: Span = INVALID_SPAN
 
     async def receive(self) -> Message:
         message = await self.receiver()

@@ -27,8 +27,8 @@ def set_up_logs(settings: LogSettings) -> None:
         logger.handlers.clear()
         logger.propagate = name != "uvicorn.access"
     logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)
-    # `service.monitoring.otel` says once what the SDK says at every try, and the line of a request what is wrong with
-    # its form.
+    # `service.monitoring.trace_export` says once what the SDK says at every try. The line of a request says what is
+    # wrong with its form.
     for name in ("opentelemetry", "python_multipart"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 

@@ -1,95 +1,114 @@
-"""Tracing: what a request did, and when, as spans for whoever collects them. Where nobody does, it costs nothing.
+"""Traces requests with OpenTelemetry's API, which does nothing outside of a traced request.
 
-This module knows no library; `service.monitoring.otel` is OpenTelemetry's side and is imported only when it is used.
+Spans go to a provider of the app's own, not to the global one: packages that would trace by themselves stay silent.
 """
 
+import logging
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
-from typing import Protocol
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from opentelemetry import context, trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from service.settings import SettingsError, TracingSettings, variable_name
+from service.version import drcap_version
 
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+CLOSING_SECONDS = 3.0
+_NAME = "drcap"
+_TRACER = context.create_key("drcap-tracer")
+
+logger = logging.getLogger(__name__)
 Value = str | int | float
 
 
-class Span(Protocol):
-    """One thing that is under way. Nothing of it raises, and nothing waits for its collector."""
+class Tracing:
+    """Makes the spans of requests and hands them to a provider."""
 
-    @property
-    def trace_id(self) -> str:
-        """32 hex digits, for the log."""
+    def __init__(self, provider: "TracerProvider") -> None:
+        self._provider = provider
+        self._tracer = provider.get_tracer(_NAME, drcap_version())
 
-    def child(self, name: str) -> AbstractContextManager["Span"]:
-        """A span inside this one; it ends with the context, as failed if that raises."""
-
-    def note(self, name: str, value: Value) -> None:
-        """Something known of it."""
-
-    def add(self, name: str, value: float) -> None:
-        """Add to a number known of it."""
-
-    def answered(self, method: str, route: str, status: int) -> None:
-        """Of a request: what it turned out to be, and how it was answered."""
-
-
-class Tracing(Protocol):
-    """Makes the spans of requests and hands them to a collector."""
-
-    def request(self, headers: Mapping[str, str]) -> AbstractContextManager[Span]:
-        """The span of a request, in the trace that its ``traceparent`` names, else in a new one."""
+    @contextmanager
+    def request(self, headers: Mapping[str, str]) -> Iterator[trace.Span]:
+        """Open the span of a request, in the trace that its ``traceparent`` names or in a new one."""
+        parent = TraceContextTextMapPropagator().extract(headers)
+        span = self._tracer.start_span("request", parent, kind=trace.SpanKind.SERVER)
+        with _inside(span, context.set_value(_TRACER, self._tracer)):
+            yield span
 
     def close(self) -> None:
-        """Hand over what is left, for a bounded time. Blocks."""
+        """Send the last spans. A collector that hangs is left behind, with a thread that ends with the process."""
+        thread = threading.Thread(target=self._provider.shutdown, name="tracing-close", daemon=True)
+        thread.start()
+        thread.join(CLOSING_SECONDS)
+        if thread.is_alive():
+            logger.warning("the last spans could not be handed over within %g s", CLOSING_SECONDS)
 
 
-_NOTHING: AbstractContextManager[None] = nullcontext()
-_current: ContextVar[Span | None] = ContextVar("span", default=None)
-
-
-@contextmanager
-def current(span: Span) -> Iterator[None]:
-    """Spans that are begun meanwhile, also in tasks begun meanwhile, are inside this one."""
-    token = _current.set(span)
+def open_tracing(settings: TracingSettings) -> Tracing | None:
+    """Return tracing to the collector of the settings, or None. Raises `SettingsError` without the extra ``otel``."""
+    if settings.endpoint is None:
+        return None
     try:
-        yield
-    finally:
-        _current.reset(token)
-
-
-def span(name: str) -> AbstractContextManager[None]:
-    """A span inside the current one; nothing where there is none."""
-    parent = _current.get()
-    return _NOTHING if parent is None else _inside(parent, name)
+        # The SDK is imported only when it is used.
+        from service.monitoring.trace_export import provider_for
+    except ImportError as error:
+        setting = variable_name("tracing", "endpoint")
+        raise SettingsError(f"{setting} needs OpenTelemetry: pip install 'drcap[otel]' ({error})") from error
+    return Tracing(provider_for(settings.endpoint))
 
 
 @contextmanager
-def _inside(parent: Span, name: str) -> Iterator[None]:
-    with parent.child(name) as child, current(child):
+def span(name: str) -> Iterator[None]:
+    """Open a span inside the current one. Do nothing outside of a traced request."""
+    tracer = context.get_value(_TRACER)
+    if not isinstance(tracer, trace.Tracer):
+        yield
+        return
+    with _inside(tracer.start_span(name)):
         yield
 
 
 def note(name: str, value: Value) -> None:
-    """Something known of the current span."""
-    one = _current.get()
-    if one is not None:
-        one.note(name, value)
+    """Set an attribute of the current span."""
+    trace.get_current_span().set_attribute(f"{_NAME}.{name}", value)
 
 
 def add(name: str, value: float) -> None:
-    """Add to a number known of the current span."""
-    one = _current.get()
-    if one is not None:
-        one.add(name, value)
+    """Add to an attribute of the current span."""
+    attributes = getattr(trace.get_current_span(), "attributes", None) or {}
+    note(name, attributes.get(f"{_NAME}.{name}", 0.0) + value)
 
 
-def open_tracing(settings: TracingSettings) -> Tracing | None:
-    """Tracing as the settings say; None where they name no collector. Raises `SettingsError` without the extra."""
-    if settings.endpoint is None:
-        return None
+def trace_id(span: trace.Span) -> str:
+    """Return the 32 hex digits of a span's trace."""
+    return trace.format_trace_id(span.get_span_context().trace_id)
+
+
+def answered(span: trace.Span, method: str, route: str, status: int, notes: Mapping[str, Value]) -> None:
+    """Name the span of a request and describe its answer, as OpenTelemetry's conventions for HTTP servers do."""
+    span.update_name(f"{method} {route}")
+    span.set_attributes({"http.request.method": method, "http.route": route, "http.response.status_code": status})
+    span.set_attributes({f"{_NAME}.{name}": value for name, value in notes.items()})
+    if status >= 500:
+        span.set_status(trace.StatusCode.ERROR)
+
+
+@contextmanager
+def _inside(span: trace.Span, base: context.Context | None = None) -> Iterator[None]:
+    """Make a span current and end it. It records only the kind of an error: a message may quote a client."""
+    token = context.attach(trace.set_span_in_context(span, base))
     try:
-        from service.monitoring.otel import otlp_tracing
-    except ImportError as error:
-        setting = variable_name("tracing", "endpoint")
-        raise SettingsError(f"{setting} needs OpenTelemetry: pip install 'drcap[otel]' ({error})") from error
-    return otlp_tracing(settings.endpoint)
+        yield
+    except BaseException as error:
+        span.set_attribute("error.type", type(error).__name__)
+        span.set_status(trace.StatusCode.ERROR)
+        raise
+    finally:
+        context.detach(token)
+        span.end()

@@ -14,7 +14,8 @@ from structlog.contextvars import get_contextvars
 
 from datastores.base import DatastoreUnavailable, DomainStore, DomainVersion, FloatArray, Neighbour
 from service.app import create_app
-from service.monitoring.otel import OtelTracing
+from service.monitoring.trace_export import provider_of
+from service.monitoring.tracing import Tracing
 from service.runtime import Loaders
 from service.settings import Settings
 from tests.api.conftest import reach
@@ -35,7 +36,7 @@ async def traced(store: DomainStore) -> AsyncIterator[tuple[httpx.AsyncClient, I
         return store
 
     loaders = Loaders(lambda _: FakeBundle(), open_store)
-    tracing = OtelTracing(SimpleSpanProcessor(exporter))
+    tracing = Tracing(provider_of(SimpleSpanProcessor(exporter)))
     async with reach(create_app(Settings(), loaders, lambda _: tracing)) as client:
         while (await client.get("/readyz")).status_code != 200:
             pass

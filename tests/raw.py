@@ -1,6 +1,7 @@
 """HTTP by hand over a socket, for what no client library would send."""
 
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +69,11 @@ class Wire:
             except ConnectionError:
                 return True
         return False
+
+    def reset(self) -> None:
+        """Close the connection with a reset (RST) in place of an end (FIN)."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
 
     def leave(self) -> None:
         """Close the connection."""

@@ -4,18 +4,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from service.http.connections import server_config
 from service.settings import ServerSettings
 
 
 @contextmanager
-def served(app: FastAPI, settings: ServerSettings | None = None) -> Iterator[str]:
-    """Serve the app meanwhile, as the `drcap` command does; gives its URL."""
-    server = uvicorn.Server(server_config(app, settings or ServerSettings(), port=0, log_level="warning"))
+def served(app: ASGIApp, settings: ServerSettings | None = None, **options: Any) -> Iterator[str]:
+    """Serve the app meanwhile, as the `drcap` command does; gives its URL. `options` are uvicorn's."""
+    config = server_config(app, settings or ServerSettings(), port=0, log_level="warning", **options)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

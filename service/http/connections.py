@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import h11
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service.settings import ServerSettings
@@ -53,6 +53,8 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._in_time()
+        # uvicorn leaves the timer of a connection that was reset, whose socket is closed when it fires.
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -146,4 +148,21 @@ class Connection(H11Protocol):
 def server_config(app: ASGIApp, settings: ServerSettings, **options: Any) -> uvicorn.Config:
     """How uvicorn is to serve an app, within the bounds on connections; `options` are uvicorn's own."""
     bounded = type("BoundedConnection", (Connection,), {"limits": settings})
-    return uvicorn.Config(app, http=bounded, ws="none", **options)
+    return uvicorn.Config(_yielding(app), http=bounded, ws="none", **options)
+
+
+def _yielding(app: ASGIApp) -> ASGIApp:
+    """Let the event loop run after each part of an answer, so that a lost connection is noticed before the next part.
+
+    asyncio logs a warning for every write after the fourth to a connection that was reset.
+    """
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_part(message: Message) -> None:
+            await send(message)
+            if message.get("more_body"):
+                await asyncio.sleep(0)
+
+        await app(scope, receive, send_part)
+
+    return served

@@ -1,5 +1,7 @@
-"""Clients that are slow, silent or many, over real sockets: each is given up in time and none keeps others out."""
+"""Clients that are slow, silent, many or suddenly gone, over real sockets: none keeps others out or the log busy."""
 
+import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,6 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from datastores.base import DomainStore
 from service.app import create_app
@@ -41,7 +44,8 @@ def service(tmp_path: Path, megabytes: int = 0, **server: Any) -> Iterator[str]:
         await store.put("city", captions, vectors, clap.fingerprint)
         return store
 
-    with served(create_app(settings, Loaders(lambda _: FakeBundle(), open_store)), settings.server) as url:
+    app = create_app(settings, Loaders(lambda _: FakeBundle(), open_store))
+    with served(app, settings.server, timeout_keep_alive=1, log_config=None) as url:
         eventually(lambda: httpx.get(f"{url}/readyz").status_code == 200)
         yield url
 
@@ -237,3 +241,67 @@ def test_a_body_that_is_no_http_is_answered_once_and_its_request_given_up(
         eventually(lambda: nobody_is_let_in(url))
         assert hears(url)
     assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+
+
+class Collected(logging.Handler):
+    """Keeps what is logged from warnings on."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(self.format(record))
+
+
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What is logged from warnings on, also by uvicorn."""
+    monkeypatch.setattr(logging.getLogger("uvicorn"), "propagate", True)
+    handler = Collected()
+    logging.getLogger().addHandler(handler)
+    yield handler.messages
+    logging.getLogger().removeHandler(handler)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"", id="before the head"),
+        pytest.param(b"POST /caption HT", id="in the head"),
+        pytest.param(upload(len(wav())) + wav()[:2000], id="in the body"),
+        pytest.param(upload(len(wav())) + wav(), id="before the answer"),
+        pytest.param(head("GET", "/domains/city/captions"), id="in the answer"),
+        pytest.param(head("GET", "/livez"), id="after the answer"),
+    ],
+)
+def test_a_client_that_resets_its_connection_is_not_logged(tmp_path: Path, sent: bytes, warnings: list[str]) -> None:
+    with service(tmp_path, megabytes=10) as url:
+        for pause in (0.0, 0.01, 0.2):
+            with wire(url, receive_buffer=4096) as client:
+                client.send(sent)
+                time.sleep(pause)
+                client.reset()
+        time.sleep(1.3)  # until every timer of these connections would have fired
+        assert httpx.get(f"{url}/readyz").status_code == 200
+    assert warnings == []
+
+
+def test_parts_of_an_answer_after_a_reset_are_not_written(warnings: list[str]) -> None:
+    reset, done = threading.Event(), threading.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            reset.wait(GRACE)
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for number in range(20):
+                await send({"type": "http.response.body", "body": b"part", "more_body": number < 19})
+            done.set()
+
+    with served(app, log_config=None) as url, wire(url) as client:
+        client.send(head("GET", "/"))
+        time.sleep(0.1)
+        client.reset()
+        reset.set()
+        assert done.wait(GRACE)
+    assert warnings == []

@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 
 from benchmarks import datastore, hearing, projection, registration
-from benchmarks import keys as keys_benchmark
 from benchmarks.captions import TooFewCaptions, load_captions
 from benchmarks.report import Report
 from benchmarks.vectors import FloatArray
@@ -171,23 +170,6 @@ def measure_soak(
         domain = Path(folder) / "domain.npz"
         save_domain(domain, _captions(corpus, captions), _vectors(corpus, captions, console))
         soak(domain, _recordings(clips), settings, report)
-    _finish(report, console, json)
-
-
-@app.command("keys")
-def measure_keys(
-    json: Json = None,
-    trials: Annotated[int, typer.Option(min=100, help="Of each kind of wrong key.")] = 20_000,
-    keys: Annotated[int, typer.Option(min=1, help="Keys of the service.")] = 20,
-) -> None:
-    """Whether the time until a wrong key is refused tells how much of it is right.
-
-    Wrong keys share 0, 8, 16, 24 and all but one characters with a real one and take turns. Beside the service's own
-    comparison runs one that stops at the first wrong letter, to show what the measurement would see.
-    """
-    settings = keys_benchmark.KeySettings(trials=trials, keys=keys)
-    report, console = Report("keys", vars(settings)), _console()
-    keys_benchmark.run(settings, report, console)
     _finish(report, console, json)
 
 

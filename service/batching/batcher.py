@@ -8,12 +8,10 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from types import TracebackType
-from typing import Any, Generic, Self
+from typing import Any, Generic
 
-from service.batching.preparation import Preparation
 from service.batching.queue import BatcherClosed, BatchQueue, Entry, Expired, Item, Priority, QueueFull, Result
 from service.batching.runner import BatchRunner, Gone, Limits, Observer, Unobserved, Work
 from service.batching.turns import SharedCores
@@ -76,32 +74,16 @@ class Batcher(Generic[Item, Result]):
             BatchRunner(worker, run, limits, self.rate, self._observer, clock, cores)
             for worker, run in zip(self._workers, runs, strict=True)
         ]
-        self._helper = Worker(f"{name}-prepare", clock)
-        self._preparation: Preparation[Item, Result] | None = None
-        if work.prepare is not None:
-            self._preparation = Preparation(work.prepare, self._helper, self._observer.restarted)
         self._arrivals = [asyncio.Event() for _ in runs]
         self._jobs = asyncio.Semaphore(limits.job_calls)
         self._unresolved: set[Entry[Item, Result]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
 
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
     async def start(self) -> None:
         """Begin to serve; `close` ends it."""
         pairs = zip(self._runners, self._arrivals, strict=True)
-        serving: list[Coroutine[Any, Any, None]] = [self._serve(runner, arrival) for runner, arrival in pairs]
-        if self._preparation is not None:
-            serving.append(self._preparation.serve())
-        self._tasks = [asyncio.create_task(one, name=self._name) for one in serving]
+        self._tasks = [asyncio.create_task(self._serve(*pair), name=self._name) for pair in pairs]
 
     async def run(
         self, items: Sequence[Item], *, priority: Priority = Priority.INTERACTIVE, deadline: float = math.inf
@@ -118,7 +100,7 @@ class Batcher(Generic[Item, Result]):
 
         Raises:
             QueueFull: `Limits.capacity` would be exceeded. A call larger than it is let in when nothing waits.
-            BatcherClosed: draining or closed.
+            BatcherClosed: the batcher is closed.
             Expired: the deadline passed.
             WorkerDied: the thread died of one of the items, twice.
             Exception: what the model raises for one of the items alone.
@@ -138,8 +120,8 @@ class Batcher(Generic[Item, Result]):
         return self.rate.retry_after(sum(entry.cost for entry in self._queue.waiting()) / len(self._runners))
 
     def stalled(self) -> float:
-        """Seconds since the model or its preparation last made progress in what it is doing; 0 when idle."""
-        return max(worker.stalled() for worker in self._all_workers())
+        """Seconds since the model last made progress in what it is doing; 0 when idle."""
+        return max(worker.stalled() for worker in self._workers)
 
     async def finished(self, seconds: float) -> bool:
         """Wait until what is in and somebody waits for is done; false where nothing is, or not in so many seconds."""
@@ -147,15 +129,6 @@ class Batcher(Generic[Item, Result]):
         if not futures or seconds <= 0:
             return False
         _, pending = await asyncio.wait(futures, timeout=seconds)
-        return not pending
-
-    async def drain(self, seconds: float) -> bool:
-        """Take nothing more in and finish what is in; whether that was done within so many seconds."""
-        self._closed = True
-        unresolved = [entry.future for entry in self._unresolved]
-        if not unresolved:
-            return True
-        _, pending = await asyncio.wait(unresolved, timeout=seconds)
         return not pending
 
     async def close(self) -> None:
@@ -166,15 +139,12 @@ class Batcher(Generic[Item, Result]):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for entry in list(self._unresolved):
             entry.fail(BatcherClosed(f"{self._name} was closed"))
-        for worker in self._all_workers():
+        for worker in self._workers:
             worker.close()
 
     async def ended(self, seconds: float) -> bool:
         """Once closed, wait for the threads to end; whether all did within so many seconds."""
-        return all(await asyncio.gather(*(worker.ended(seconds) for worker in self._all_workers())))
-
-    def _all_workers(self) -> tuple[Worker, ...]:
-        return (*self._workers, self._helper)
+        return all(await asyncio.gather(*(worker.ended(seconds) for worker in self._workers)))
 
     async def _results(self, items: Sequence[Item], priority: Priority, deadline: float) -> list[Result]:
         if self._closed:
@@ -203,8 +173,6 @@ class Batcher(Generic[Item, Result]):
         self._unresolved.add(entry)
         entry.future.add_done_callback(lambda _: self._unresolved.discard(entry))
         self._queue.put(entry)
-        if self._preparation is not None:
-            self._preparation.add(self._queue.rank(entry), entry)
 
     async def _serve(self, runner: BatchRunner[Item, Result], arrival: asyncio.Event) -> None:
         while True:
@@ -255,8 +223,6 @@ class Batcher(Generic[Item, Result]):
 
     async def _run(self, runner: BatchRunner[Item, Result], batch: list[Entry[Item, Result]]) -> None:
         try:
-            if self._preparation is not None:
-                await self._preparation.wait(batch)
             now = self._clock()
             self._observer.depth(len(self._queue.waiting()))
             for entry in batch:

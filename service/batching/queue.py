@@ -13,12 +13,6 @@ Result = TypeVar("Result")
 _LIVES = 2
 
 
-def _set_event() -> asyncio.Event:
-    event = asyncio.Event()
-    event.set()
-    return event
-
-
 class QueueFull(Exception):
     """There is no room for these items; `retry_after` is in how many seconds there should be."""
 
@@ -54,7 +48,6 @@ class Entry(Generic[Item, Result]):
         priority: who waits for it.
         arrived: when it was let in.
         deadline: when its result is of no use any more.
-        ready: whether the item may be run; set unless it still has to be prepared.
         taken: when its batch was about to run; None before.
     """
 
@@ -65,7 +58,6 @@ class Entry(Generic[Item, Result]):
     priority: Priority
     arrived: float
     deadline: float = math.inf
-    ready: asyncio.Event = field(default_factory=_set_event, repr=False)
     taken: float | None = None
     _deaths: int = 0
 

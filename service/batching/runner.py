@@ -39,14 +39,12 @@ class Work(Generic[Item, Result]):
             answers for that is never delivered. May be run again with some of the same items if it fails.
         cost: of an item, in the unit of `Limits.max_cost`.
         key: only items of equal key share a batch.
-        prepare: an item -> the item made ready. Runs in a thread of its own while another batch is under way.
         replicas: what else does as `run` does, at the same time, each in a thread of its own.
     """
 
     run: Run[Item, Result]
     cost: Callable[[Item], float]
     key: Callable[[Item], Hashable] = _one_key
-    prepare: Callable[[Item], Item] | None = None
     replicas: Sequence[Run[Item, Result]] = ()
 
 

@@ -1,6 +1,6 @@
 """Labels of metrics: what they may say, so that no client can make the number of series grow without end."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 OTHER = "other"
 
@@ -33,17 +33,6 @@ BY_SLUG: Mapping[str, str] = {
 
 REASONS = tuple(dict.fromkeys((*BY_SLUG.values(), *BY_STATUS.values())))
 DATASTORE_SLUG = "datastore-unavailable"
-
-
-class Known:
-    """A label of a fixed set of values; what is none of them is `OTHER`."""
-
-    def __init__(self, values: Iterable[str]) -> None:
-        self.values = tuple(dict.fromkeys(values))
-
-    def of(self, value: str) -> str:
-        """The label of a value."""
-        return value if value in self.values else OTHER
 
 
 class FirstComers:

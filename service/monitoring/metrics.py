@@ -1,6 +1,7 @@
 """Figures of one app for Prometheus, in a registry of its own, so two apps in a process never share one."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,7 +16,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from service.monitoring import labels
-from service.monitoring.labels import FirstComers, Known
+from service.monitoring.labels import FirstComers
 
 _SECONDS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 _ITEMS = (1, 2, 4, 8, 16, 32, 64)
@@ -41,8 +42,6 @@ class Metrics:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
         self._domain = FirstComers(domains)
-        self._reason = Known(labels.REASONS)
-        self._outcome = Known(labels.OUTCOMES)
 
         self._requests = self._counter("requests", "Requests answered.", "method", "route", "status")
         self._rejections = self._counter("rejections", "Requests turned away, by reason.", "reason")
@@ -94,7 +93,7 @@ class Metrics:
 
     def count_rejection(self, reason: str) -> None:
         """One request turned away, for one of `labels.REASONS`."""
-        self._rejections.labels(self._reason.of(reason)).inc()
+        self._rejections.labels(reason).inc()
 
     def count_problem(self, status: int, slug: str) -> None:
         """One problem document: a rejection, an error of the datastore, or neither, as status and slug say."""
@@ -110,7 +109,7 @@ class Metrics:
 
     def count_registration(self, outcome: str, embedded: int = 0, reused: int = 0) -> None:
         """A registration ended: ``succeeded``, ``failed`` or ``cancelled``, with so many captions of each source."""
-        self._registrations.labels(self._outcome.of(outcome)).inc()
+        self._registrations.labels(outcome).inc()
         self._registered.labels("embedded").inc(embedded)
         self._registered.labels("reused").inc(reused)
 
@@ -143,13 +142,12 @@ class Metrics:
     def queue(self, name: str) -> "QueueMetrics":
         """What is counted of the queue of a model, ``clap`` or ``llm``."""
         return QueueMetrics(
-            depth=self._depth.labels(name),
+            waiting=self._depth.labels(name),
             waits=self._waits.labels(name),
             sizes=self._sizes.labels(name),
             costs=self._costs.labels(name),
             runs=self._runs.labels(name),
             retries={reason: self._retries.labels(name, reason) for reason in labels.RETRIES},
-            other_retries=self._retries.labels(name, labels.OTHER),
             restarts=self._restarts.labels(name),
         )
 
@@ -159,7 +157,7 @@ class Metrics:
 
     def _touch(self) -> None:
         # A counter that appears with its first event hides that event from rate().
-        for reason in self._reason.values:
+        for reason in labels.REASONS:
             self._rejections.labels(reason)
         for outcome in labels.OUTCOMES:
             self._registrations.labels(outcome)
@@ -177,48 +175,36 @@ class Metrics:
         return Histogram(f"drcap_{name}", what, labels, buckets=buckets, registry=self._registry)
 
 
+@dataclass(frozen=True)
 class QueueMetrics:
     """Counts what happens to one queue; it is an observer of `service.batching`."""
 
-    def __init__(
-        self,
-        *,
-        depth: Gauge,
-        waits: Histogram,
-        sizes: Histogram,
-        costs: Histogram,
-        runs: Histogram,
-        retries: Mapping[str, Counter],
-        other_retries: Counter,
-        restarts: Counter,
-    ) -> None:
-        self._depth = depth
-        self._waits = waits
-        self._sizes = sizes
-        self._costs = costs
-        self._runs = runs
-        self._retries = retries
-        self._other_retries = other_retries
-        self._restarts = restarts
+    waiting: Gauge
+    waits: Histogram
+    sizes: Histogram
+    costs: Histogram
+    runs: Histogram
+    retries: Mapping[str, Counter]
+    restarts: Counter
 
     def depth(self, items: int) -> None:
         """So many items wait."""
-        self._depth.set(items)
+        self.waiting.set(items)
 
     def waited(self, seconds: float) -> None:
         """An item waited so long for its batch."""
-        self._waits.observe(seconds)
+        self.waits.observe(seconds)
 
     def ran(self, items: int, cost: float, seconds: float) -> None:
         """A batch succeeded."""
-        self._sizes.observe(items)
-        self._costs.observe(cost)
-        self._runs.observe(seconds)
+        self.sizes.observe(items)
+        self.costs.observe(cost)
+        self.runs.observe(seconds)
 
     def retried(self, reason: str) -> None:
         """A batch is run again in parts."""
-        self._retries.get(reason, self._other_retries).inc()
+        self.retries[reason].inc()
 
     def restarted(self) -> None:
         """A thread died and is replaced."""
-        self._restarts.inc()
+        self.restarts.inc()

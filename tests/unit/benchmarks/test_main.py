@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from benchmarks import datastore, hearing, keys, projection, registration
+from benchmarks import datastore, hearing, projection, registration
 from benchmarks.__main__ import app
 from benchmarks.captions import TooFewCaptions, load_captions
 from benchmarks.exact import exact_all, exact_numpy
@@ -79,16 +79,6 @@ def test_registration_embeds_only_what_changed(tmp_path: Path) -> None:
     assert rows["ours, 10% changed"]["embedded"] == 10
     assert rows["ours, afresh"]["times_ours_afresh"] == 1.0
     assert {"loop, qdrant-client local", "loop, embedded store"} <= set(rows)
-
-
-def test_keys_are_refused_after_a_time_that_is_compared_with_one_that_tells(tmp_path: Path) -> None:
-    settings = keys.KeySettings(trials=200, keys=3, candidates=10)
-    report = Report("keys", vars(settings))
-    keys.run(settings, report, Console(quiet=True))
-    rows = _written(report, tmp_path)["rows"]
-    assert [row["shared"] for row in rows] == [0, 8, 16, 24, 42] * 2
-    assert all(row["low_ns"] <= row["difference_ns"] <= row["high_ns"] for row in rows)
-    assert rows[0]["difference_ns"] == 0
 
 
 def test_a_support_holds_the_vectors_given_and_then_their_relations() -> None:

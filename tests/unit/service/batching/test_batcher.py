@@ -109,20 +109,29 @@ class Bench:
 
 
 @asynccontextmanager
+async def serving(batcher: Batcher[int, int]) -> AsyncIterator[Batcher[int, int]]:
+    """The batcher from its start to its close."""
+    await batcher.start()
+    try:
+        yield batcher
+    finally:
+        await batcher.close()
+
+
+@asynccontextmanager
 async def bench(
     trouble: Callable[[Sequence[int]], None] = lambda _: None,
     *,
     cost: Callable[[int], float] = lambda _: 1.0,
     key: Callable[[int], object] = lambda _: None,
-    prepare: Callable[[int], int] | None = None,
     max_cost: float = 100.0,
     max_count: int = 100,
     capacity: int = 1000,
 ) -> AsyncIterator[Bench]:
     model, clock, counts = Model(trouble), Clock(), Counts()
-    work = Work(model.run, cost, lambda item: hash(key(item)), prepare)
+    work = Work(model.run, cost, lambda item: hash(key(item)))
     limits = Limits(max_cost, max_count, capacity, patience=10.0, recovery=60.0)
-    async with asyncio.timeout(_PATIENCE), Batcher("model", work, limits, counts, clock) as batcher:
+    async with asyncio.timeout(_PATIENCE), serving(Batcher("model", work, limits, counts, clock)) as batcher:
         try:
             yield Bench(batcher, model, clock, counts)
         finally:
@@ -436,78 +445,31 @@ async def test_asking_who_is_gone_is_progress() -> None:
             seen.append(batcher.stalled())
         return batch
 
-    async with asyncio.timeout(_PATIENCE), Batcher("m", Work(run, float), Limits(9, 9, 9), None, clock) as batcher:
+    async with (
+        asyncio.timeout(_PATIENCE),
+        serving(Batcher("m", Work(run, float), Limits(9, 9, 9), None, clock)) as batcher,
+    ):
         await batcher.run([1, 2, 3])
     assert seen == [0, 0, 0]
 
 
-async def test_draining_finishes_what_is_in_and_lets_nothing_in() -> None:
-    async with bench() as b:
-        first = await b.hold()
-        waiting = b.start([1])
-        await tick()
-        drained = asyncio.create_task(b.batcher.drain(_PATIENCE))
-        await tick()
-        with pytest.raises(BatcherClosed):
-            await b.batcher.run([2])
-        b.model.open.set()
-        assert await drained
-        assert (await first, await waiting) == ([0], [2])
-
-
-async def test_a_drain_over_its_bound_says_so_and_closing_leaves_nobody_waiting() -> None:
+async def test_closing_leaves_nobody_waiting_and_lets_nothing_in() -> None:
     async with bench() as b:
         first = await b.hold()
         waiting, job, outside = b.start([1]), b.start([2], Priority.JOB), b.start([3], Priority.JOB)
         await tick()
-        assert not await b.batcher.drain(0.01)
         await b.batcher.close()
         answers = await asyncio.gather(first, waiting, job, outside, return_exceptions=True)
         assert [type(answer) for answer in answers] == [BatcherClosed] * 4
-
-
-async def test_the_next_batch_is_prepared_while_one_runs() -> None:
-    async with bench(prepare=lambda item: item + 100) as b:
-        first = await b.hold()
-        prepared = asyncio.Event()
-        others = b.start([1, 2])
-        while len(b.model.batches) == 1 and not prepared.is_set():
-            await asyncio.sleep(0.001)
-            if all(entry.ready.is_set() for entry in b.batcher._queue.waiting()):
-                prepared.set()
-        assert b.model.batches == [[100]]
-        b.model.open.set()
-        assert (await first, await others) == ([200], [202, 204])
-
-
-async def test_a_call_is_prepared_whole_before_it_runs() -> None:
-    async with bench(prepare=lambda item: item + 100) as b:
-        assert await b.batcher.run([1, 2, 3]) == [202, 204, 206]
-        assert b.model.batches == [[101, 102, 103]]
-
-
-async def test_what_cannot_be_prepared_fails_alone() -> None:
-    def prepare(item: int) -> int:
-        if item == 2:
-            raise ValueError("two")
-        if item == 3:
-            raise SystemExit(3)
-        return item
-
-    async with bench(prepare=prepare) as b:
-        calls = [b.start([n]) for n in (1, 2, 3, 4)]
-        one, two, three, four = await asyncio.gather(*calls, return_exceptions=True)
-        assert (one, four) == ([2], [8])
-        assert isinstance(two, ValueError)
-        assert isinstance(three, WorkerDied)
-        assert b.counts.restarts == 2
+        with pytest.raises(BatcherClosed):
+            await b.batcher.run([4])
 
 
 async def test_a_wrong_number_of_results_is_an_error_and_not_a_mix_up() -> None:
     def run(batch: Sequence[int], _: Gone) -> Sequence[int]:
         return [*batch, 0]
 
-    async with asyncio.timeout(_PATIENCE), Batcher("m", Work(run, float), Limits(9, 9, 9)) as batcher:
+    async with asyncio.timeout(_PATIENCE), serving(Batcher("m", Work(run, float), Limits(9, 9, 9))) as batcher:
         with pytest.raises(RuntimeError, match="1 items gave 2 results"):
             await batcher.run([1])
 
@@ -589,9 +551,9 @@ _CALLS = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(calls=_CALLS, max_count=st.integers(1, 6), capacity=st.integers(1, 20), prepares=st.booleans())
+@given(calls=_CALLS, max_count=st.integers(1, 6), capacity=st.integers(1, 20))
 async def test_whatever_happens_every_call_ends_once_and_nothing_runs_twice_after_success(
-    calls: list[Call], max_count: int, capacity: int, prepares: bool
+    calls: list[Call], max_count: int, capacity: int
 ) -> None:
     kinds = [kind for call in calls for kind in call.kinds]
     killed: set[int] = set()
@@ -613,7 +575,6 @@ async def test_whatever_happens_every_call_ends_once_and_nothing_runs_twice_afte
         trouble,
         cost=lambda item: 1.0 + item % 3,
         key=lambda item: item % 2,
-        prepare=(lambda item: item) if prepares else None,
         max_cost=8.0,
         max_count=max_count,
         capacity=capacity,
@@ -635,7 +596,8 @@ async def test_whatever_happens_every_call_ends_once_and_nothing_runs_twice_afte
         firsts = [sum(len(call.kinds) for call in calls[:n]) for n in range(len(calls))]
         tasks = [asyncio.create_task(one(first, call)) for first, call in zip(firsts, calls, strict=True)]
         answers = await asyncio.gather(*tasks, return_exceptions=True)
-        assert await b.batcher.drain(_PATIENCE)
+        while b.batcher._unresolved:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
         assert unheard == []
 
     assert max(b.model.done.values(), default=0) <= 1
@@ -653,7 +615,7 @@ async def two_replicas(trouble: Callable[[Sequence[int]], None] = lambda _: None
     clock, counts = Clock(), Counts()
     first, second = Model(trouble), Model(trouble)
     work = Work(first.run, lambda _: 1.0, replicas=[second.run])
-    async with Batcher("numbers", work, Limits(100.0, 8, 1000), counts, clock) as batcher:
+    async with serving(Batcher("numbers", work, Limits(100.0, 8, 1000), counts, clock)) as batcher:
         yield Bench(batcher, first, clock, counts), second
 
 

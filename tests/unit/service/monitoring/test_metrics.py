@@ -65,12 +65,6 @@ def test_every_reason_to_turn_a_request_away_is_shown_before_it_first_happens() 
         assert value(metrics, "drcap_rejections_total", reason=reason) == 0
 
 
-def test_a_reason_nobody_knows_is_counted_as_other() -> None:
-    metrics = Metrics()
-    metrics.count_rejection("the moon")
-    assert value(metrics, "drcap_rejections_total", reason="other") == 1
-
-
 @pytest.mark.parametrize(
     ("status", "slug", "reason"),
     [
@@ -120,7 +114,6 @@ def test_a_queue_is_an_observer_of_the_batcher_and_counts_under_its_name() -> No
     observer.waited(0.2)
     observer.ran(4, 9.0, 0.5)
     observer.retried("memory")
-    observer.retried("a whim")
     observer.restarted()
     assert value(metrics, "drcap_queue_depth", queue="clap") == 3
     assert value(metrics, "drcap_queue_wait_seconds_sum", queue="clap") == 0.2
@@ -128,7 +121,6 @@ def test_a_queue_is_an_observer_of_the_batcher_and_counts_under_its_name() -> No
     assert value(metrics, "drcap_batch_cost_sum", queue="clap") == 9
     assert value(metrics, "drcap_batch_seconds_sum", queue="clap") == 0.5
     assert value(metrics, "drcap_batches_retried_total", queue="clap", reason="memory") == 1
-    assert value(metrics, "drcap_batches_retried_total", queue="clap", reason="other") == 1
     assert value(metrics, "drcap_worker_restarts_total", queue="clap") == 1
 
 

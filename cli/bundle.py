@@ -12,7 +12,7 @@ from cli.common.client import Json
 from cli.common.errors import CommandError
 from cli.common.manual import examples
 from cli.common.quiet import quiet
-from service.settings import load_settings
+from service.settings import load_settings, variable_name
 
 if TYPE_CHECKING:
     from models.bundle.check import Checked, Problem
@@ -30,7 +30,7 @@ def show(bundle: Name, as_json: Json = False) -> None:
     from models.bundle.description import describe
 
     try:
-        document = describe(bundle_folder(bundle))
+        document = describe(bundle_folder(bundle), variable_name("llm", "quantisation"))
     except BundleError as error:
         raise CommandError(str(error)) from error
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False) if as_json else "\n".join(_lines(document)))
@@ -55,7 +55,7 @@ def check(
         from models.bundle.check import check_bundle
         from models.bundle.config import bundle_folder
 
-        checked = check_bundle(bundle_folder(bundle))
+        checked = check_bundle(bundle_folder(bundle), variable_name("llm", "quantisation"))
         if load and checked.good:
             loaded = _load(bundle, checked)
     if as_json:

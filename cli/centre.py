@@ -67,7 +67,7 @@ def _centre(bundle: str, clips: Path, captions: Path, out: Path, settings: Setti
     check_free(out)
     files, folder = _recordings(clips), bundle_folder(bundle)
     config = read_config(folder)
-    plan = choose_plan(wishes(settings), config.llm)
+    plan = choose_plan(wishes(settings), config.llm.preferences)
     clap = load_clap(config.clap.model_copy(update={"centring": None, "sounds": None}), folder, plan.clap.value)
     listen = listener(clap, settings)
     texts = list(read_corpus(captions, limits=corpus_limits(settings.corpus)))

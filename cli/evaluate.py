@@ -108,7 +108,7 @@ def _one_line() -> Iterator[None]:
     from evaluation.reconstruction import CorpusTooSmall
     from evaluation.remote import Refused
     from evaluation.scores import MetricsMissing
-    from models.bundle.load import BundleError
+    from models.bundle.config import BundleError
     from models.weights import MissingWeights
 
     try:

@@ -67,7 +67,8 @@ def train(
     from rich.console import Console
 
     from datastores.corpus.reader import CorpusError
-    from models.bundle.load import BundleError, bundle_folder, load_clap, read_config
+    from models.bundle.config import BundleError, bundle_folder, read_config
+    from models.bundle.load import load_clap
     from models.weights import MissingWeights
     from training.bundle_writer import OutputExists
     from training.checkpoint import CheckpointError

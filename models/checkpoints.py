@@ -1,4 +1,4 @@
-"""Weight files of others: read without running anything in them, loaded without leaving anything over."""
+"""Reads weight files of others without running code in them, and loads them strictly, with no tensor left over."""
 
 import hashlib
 import pickle
@@ -26,10 +26,10 @@ _DTYPES = {
 
 
 def read_weights(path: Path) -> Weights:
-    """Tensors by name from a ``.safetensors`` file, or from a checkpoint of torch without unpickling code.
+    """Read tensors by name from a ``.safetensors`` file or a torch checkpoint, without unpickling code.
 
-    A checkpoint is the state dict itself or holds it under ``state_dict`` or ``model``; the prefix ``module.`` of
-    data-parallel training is taken off.
+    A checkpoint is the state dict, or holds it under ``state_dict`` or ``model``. The prefix ``module.`` of
+    data-parallel training is removed.
 
     Raises:
         MissingWeights: there is no such file.
@@ -39,7 +39,7 @@ def read_weights(path: Path) -> Weights:
 
 
 def read_shapes(path: Path) -> Weights:
-    """As `read_weights`, but the tensors are on torch's meta device: shapes and types, and no numbers are read."""
+    """Read shapes and types as `read_weights` does, as tensors on torch's meta device. No numbers are read."""
     return _read(path, "meta")
 
 
@@ -65,7 +65,7 @@ def count_parameters(path: Path) -> int:
 def _read(path: Path, device: Literal["cpu", "meta"]) -> Weights:
     if not path.is_file():
         raise MissingWeights(f"there is no file {path}")
-    read = _read_safetensors if path.suffix == ".safetensors" else _read_checkpoint
+    read = _read_safetensors if path.suffix == ".safetensors" else read_pickle
     loaded: Any = read(path, device)
     for wrapper in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
@@ -74,7 +74,7 @@ def _read(path: Path, device: Literal["cpu", "meta"]) -> Weights:
         raise WrongWeights(f"{path} holds no state dict")
     odd = next((name for name, value in loaded.items() if not isinstance(value, Tensor)), None)
     if odd is not None:
-        raise WrongWeights(f"{path} holds no state dict: {odd!r} is no tensor")
+        raise WrongWeights(f"{path} holds no state dict: {odd!r} is not a tensor")
     if all(name.startswith(_PARALLEL) for name in loaded):
         return {name.removeprefix(_PARALLEL): value for name, value in loaded.items()}
     return dict(loaded)
@@ -85,7 +85,7 @@ def _read_safetensors(path: Path, device: str) -> Weights:
         if device == "cpu":
             return load_file(path)
         with safe_open(path, "pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
             return {
                 name: torch.empty(one.get_shape(), dtype=_DTYPES.get(one.get_dtype(), torch.uint8), device="meta")
                 for name, one in slices.items()
@@ -94,9 +94,14 @@ def _read_safetensors(path: Path, device: str) -> Weights:
         raise WrongWeights(f"{path} cannot be read: {error}") from error
 
 
-def _read_checkpoint(path: Path, device: str) -> object:
-    # Training loops pickled losses and scores beside the weights as numpy scalars. Their constructor moved between
-    # numpy 1 and 2; a scalar names it.
+def read_pickle(path: Path, device: str = "cpu") -> object:
+    """Load the content of a torch checkpoint. It may hold tensors, plain containers and numpy scalars, and no code.
+
+    Raises:
+        WrongWeights: the file is unreadable or holds anything else, which is not unpickled.
+    """
+    # Training loops store losses and scores beside the weights as numpy scalars. Their constructor moved between
+    # numpy 1 and 2, so it is taken from a scalar.
     rebuild: Any = np.float64(0.0).__reduce__()[0]
     numbers: list[Any] = [
         *((rebuild, f"numpy.{home}.multiarray.scalar") for home in ("core", "_core")),
@@ -109,27 +114,27 @@ def _read_checkpoint(path: Path, device: str) -> object:
     except pickle.UnpicklingError as error:
         raise WrongWeights(f"{path} holds more than weights and was not unpickled: {_first_line(error)}") from error
     except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise WrongWeights(f"{path} is no checkpoint of torch: {_first_line(error)}") from error
+        raise WrongWeights(f"{path} is not a checkpoint of torch: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def part(weights: Weights, prefix: str) -> Weights:
-    """The tensors whose names begin with `prefix`, without it."""
+def weights_under(prefix: str, weights: Weights) -> Weights:
+    """Return the tensors whose names begin with `prefix`, without the prefix."""
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
 def expect(weights: Weights, name: str, path: Path) -> Tensor:
-    """One tensor by its name. Raises `WrongWeights`."""
+    """Return a tensor by its name. Raises `WrongWeights` if it is missing."""
     if name not in weights:
         raise WrongWeights(f"{path} has no {name}")
     return weights[name]
 
 
 def load_strictly(module: nn.Module, weights: Weights, path: Path) -> None:
-    """Give `module` its weights, in float32. Raises `WrongWeights` by name for one missing, left over or misshapen."""
+    """Load float32 weights into `module`. Raises `WrongWeights` and names a missing, unknown or misshapen tensor."""
     wanted = module.state_dict()
     check_names(weights, wanted, path)
     for name, value in weights.items():
@@ -140,7 +145,7 @@ def load_strictly(module: nn.Module, weights: Weights, path: Path) -> None:
 
 
 def check_names(found: Iterable[str], wanted: Iterable[str], path: Path) -> None:
-    """Raises `WrongWeights` unless the names are the same."""
+    """Raise `WrongWeights` unless the names are the same."""
     missing, unknown = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     if missing or unknown:
         said = [f"lacks {_some(missing)}"] * bool(missing) + [f"holds unknown {_some(unknown)}"] * bool(unknown)
@@ -152,7 +157,7 @@ def _some(names: list[str]) -> str:
 
 
 def digest(backend: str, weights: Mapping[str, Tensor], *facts: object) -> str:
-    """``BACKEND-`` and 8 hex digits of the SHA-256 over all weights in the order of their names, and `facts`."""
+    """Return ``BACKEND-`` and 8 hex digits of the SHA-256 over `facts` and all weights in the order of their names."""
     made = hashlib.sha256(repr(facts).encode())
     for name, value in sorted(weights.items()):
         made.update(f"{name} {list(value.shape)}".encode())

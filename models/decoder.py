@@ -1,4 +1,4 @@
-"""The contract of a decoder: prompts in, captions out."""
+"""The contract of a decoder, which turns prompts into captions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Protocol
 from models.prompt import Prompt
 
 Gone = Callable[[int], bool]
-"""Whether nobody waits for the caption of the prompt at this index any more."""
+"""Whether the client that asked for the prompt at this index has left."""
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class GenerationOptions:
 
     Attributes:
         num_beams: width of the beam search; 1 is greedy.
-        temperature: 0 decodes the likeliest caption; above 0 samples, and excludes beams.
-        max_new_tokens: bound on the caption's length in tokens.
-        seed: of the sampling; the same prompt, options and seed give the same caption.
-        no_repeat: a caption holds no run of this many tokens twice; 0 allows repetition. Small models loop.
+        temperature: 0 writes the likeliest caption; above 0 samples and allows no beams.
+        max_new_tokens: longest caption in tokens.
+        seed: seed of the sampling; the same prompt, options and seed give the same caption.
+        no_repeat: a caption has no run of this many tokens twice; 0 allows repetition. Small models tend to loop.
     """
 
     num_beams: int = 1
@@ -47,8 +47,8 @@ class Generated:
 
     Attributes:
         text: the likeliest caption found.
-        tokens: how many tokens it took, the end token included.
-        alternatives: other captions the beam search ended with, likeliest first.
+        tokens: number of tokens, with the end token.
+        alternatives: other captions that the beam search found, likeliest first.
     """
 
     text: str
@@ -57,7 +57,7 @@ class Generated:
 
 
 def nobody(_: int) -> bool:
-    """All captions are waited for."""
+    """Say that no client has left."""
     return False
 
 
@@ -66,14 +66,13 @@ class Decoder(Protocol):
 
     @property
     def model_name(self) -> str:
-        """Name for answers and logs."""
+        """The name in answers and logs."""
 
     def generate(self, prompts: Sequence[Prompt], options: GenerationOptions, gone: Gone = nobody) -> list[Generated]:
-        """One caption a prompt, in order.
+        """Write one caption a prompt, in order.
 
         Args:
-            prompts: what is captioned.
-            options: how.
-            gone: asked before each token. A prompt nobody waits for leaves the batch; what is answered for it is cut
-                short.
+            prompts: one prompt a caption.
+            options: how the captions are written.
+            gone: asked before each token. A prompt whose client has left leaves the batch with a caption cut short.
         """

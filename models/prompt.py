@@ -1,12 +1,15 @@
-"""The prompt: similar captions, the audio token(s), and the words that say what each of them is."""
+"""The prompt: similar captions, the audio token(s), and the words around them.
+
+The template is data, not code: each bundle has its own in ``bundle.json`` under ``prompt``. The default bundle's is in
+`models/embedded/bundle.json`.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from models.vectors import FloatArray
 
 _SPACES = re.compile(r"\s+")
 _TRAILING = " .;,"
@@ -14,27 +17,27 @@ _TRAILING = " .;,"
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the decoder is asked to caption.
+    """The input of the decoder for one caption.
 
     Attributes:
-        vector: the projected audio embedding [d], unit norm; the projector turns it into LLM token(s).
+        vector: projected audio embedding [d], unit norm; the projector turns it into LLM token(s).
         similar_captions: captions retrieved from the domain, best first; may be empty.
     """
 
-    vector: NDArray[np.float32]
+    vector: FloatArray
     similar_captions: tuple[str, ...] = field(default=())
 
 
 @dataclass(frozen=True)
 class PromptTemplate:
-    """Text around the audio token(s). ``{similar}`` and ``{audio}`` each stand once, in either order.
+    """The text around the audio token(s). It holds ``{similar}`` and ``{audio}`` once each, in either order.
 
     Attributes:
         text: the template, e.g. ``"Similar sounds:\\n{similar}\\nThis sound: {audio}\\nCaption:"``.
         similar_item: how one similar caption is written, with ``{caption}``.
-        separator: between similar captions.
-        none: what ``{similar}`` becomes when there are no similar captions.
-        starts: whether the LLM's start token stands before the text; that of a chat (`models.llm.chat`) has its own.
+        separator: text between similar captions.
+        none: text in place of ``{similar}`` when there are no similar captions.
+        starts: whether the LLM's start token stands before the text. A chat (`models.llm.chat`) has its own start.
     """
 
     text: str
@@ -50,40 +53,32 @@ class PromptTemplate:
         if self.similar_item.count("{caption}") != 1:
             raise ValueError(f"similar_item holds {{caption}} exactly once: {self.similar_item!r}")
 
-    def split(self, similar_captions: Sequence[str]) -> tuple[str, str]:
-        """The text before and the text after the audio token(s)."""
-        similar = self.similar(similar_captions)
-        before, after = self.text.split("{audio}")
-        if "{similar}" in before:
-            return before.replace("{similar}", similar), after
-        return before, after.replace("{similar}", similar)
-
     def similar(self, captions: Sequence[str]) -> str:
-        """What stands for ``{similar}``."""
+        """Return the text in place of ``{similar}``."""
         items = [self.similar_item.replace("{caption}", plain_caption(caption)) for caption in captions]
         return self.separator.join(items) if items else self.none
 
 
-class Tokenizer(Protocol):
-    """What writing a prompt needs of an LLM: `models.llm.language_model.Llm`."""
+class PromptTokenizer(Protocol):
+    """The part of `models.llm.language_model.Llm` that `encode_prompt` needs. This module may not import that."""
 
     @property
     def start_token(self) -> int | None:
-        """Token id that begins a text, if there is one."""
+        """The token id that begins a text, if there is one."""
 
     @property
     def control_tokens(self) -> Mapping[str, int]:
-        """Ids of the tokens that steer the LLM, such as its end token, by how they are written."""
+        """Text -> id of the tokens that steer the LLM, such as its end token."""
 
     def tokenize(self, text: str) -> list[int]:
-        """Token ids of plain text, control tokens taken as text."""
+        """Return the token ids of plain text. Text that looks like a control token stays text."""
 
 
-def encode_prompt(llm: Tokenizer, template: PromptTemplate, prompt: Prompt) -> tuple[list[int], list[int]]:
-    """Token ids before and after the audio token(s). Training and inference both write prompts here.
+def encode_prompt(llm: PromptTokenizer, template: PromptTemplate, prompt: Prompt) -> tuple[list[int], list[int]]:
+    """Return the token ids before and after the audio token(s), in training and at inference.
 
-    What the template writes as a control token of the LLM is one; in a caption it stays text. The text between two of
-    them is tokenised by itself, as SLAM-LLM does.
+    A control token of the LLM in the template becomes that token; in a caption it stays text. Text between two control
+    tokens is tokenised by itself, as SLAM-LLM does.
     """
     similar = template.similar(prompt.similar_captions)
     before, after = (_encode(llm, side, similar) for side in template.text.split("{audio}"))
@@ -91,7 +86,7 @@ def encode_prompt(llm: Tokenizer, template: PromptTemplate, prompt: Prompt) -> t
     return start + before, after
 
 
-def _encode(llm: Tokenizer, side: str, similar: str) -> list[int]:
+def _encode(llm: PromptTokenizer, side: str, similar: str) -> list[int]:
     controls = llm.control_tokens
     written = "|".join(re.escape(token) for token in controls)
     ids: list[int] = []
@@ -104,5 +99,5 @@ def _encode(llm: Tokenizer, side: str, similar: str) -> list[int]:
 
 
 def plain_caption(caption: str) -> str:
-    """One line without trailing punctuation, so that the template's own punctuation is never doubled."""
+    """Return a caption in one line, without trailing punctuation that would double the template's own."""
     return _SPACES.sub(" ", caption).strip().rstrip(_TRAILING)

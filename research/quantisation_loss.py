@@ -12,16 +12,8 @@ from typing import Annotated
 import torch
 import typer
 
-from models.bundle.load import (
-    ADAPTER,
-    PROJECTOR,
-    bundle_folder,
-    load_clap,
-    load_source,
-    merge_adapter,
-    prompt_template,
-    read_config,
-)
+from models.bundle.config import ADAPTER, PROJECTOR, bundle_folder, read_config
+from models.bundle.load import load_clap, load_source, merge_adapter, prompt_template
 from models.device.int8 import quantise_linears
 from models.llm.cpu.attention import use_double_attention
 from models.llm.projector import Projector

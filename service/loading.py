@@ -46,10 +46,17 @@ def load_bundle(settings: Settings) -> LoadedBundle:
 
 def wishes(settings: Settings) -> "Wishes":
     """What the settings say of where and how the models run: see `models.device.plan.choose_plan`."""
-    from models.device.plan import Wishes
+    from models.device.plan import SettingNames, Wishes
 
+    names = SettingNames(
+        clap_device=variable_name("clap", "device"),
+        llm_device=variable_name("llm", "device"),
+        dtype=variable_name("llm", "dtype"),
+        quantisation=variable_name("llm", "quantisation"),
+        cache=variable_name("cache"),
+    )
     return Wishes(
-        settings.device, settings.clap.device, settings.llm.device, settings.llm.dtype, settings.llm.quantisation
+        settings.device, settings.clap.device, settings.llm.device, settings.llm.dtype, settings.llm.quantisation, names
     )
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from models.bundle.load import load_clap
 from models.bundle.writer import SOUNDS, write_sounds
 from models.clap.backend import ClapSection
-from models.clap.base import FloatArray
 from models.clap.centring import Centring
+from models.vectors import FloatArray
 from tests.clap_checkpoints import (
     Sizes,
     ase_shapes,

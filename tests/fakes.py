@@ -9,11 +9,12 @@ import numpy as np
 
 from models.bundle.config import RetrievalSection, SegmentsSection
 from models.bundle.loaded import LoadedBundle
-from models.clap.base import Clap, FloatArray
+from models.clap.base import Clap
 from models.clap.whole_windows import WholeWindows
-from models.conditioning.projection import Moments, Projection
+from models.conditioning.projection import Projection, TextStatistics
 from models.decoder import Decoder, Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
+from models.vectors import FloatArray
 
 
 class FakeClap(WholeWindows):
@@ -87,7 +88,9 @@ class FakeProjection(Projection):
 
     temperature: float = 0.05
 
-    def project(self, query: FloatArray, vectors: FloatArray, scores: FloatArray, moments: Moments) -> FloatArray:
+    def project(
+        self, query: FloatArray, vectors: FloatArray, scores: FloatArray, moments: TextStatistics
+    ) -> FloatArray:
         return query
 
 

@@ -10,7 +10,7 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from models.bundle.checksums import SUMS, seal
-from models.bundle.load import ADAPTER, PROJECTOR, BundleConfig, read_config
+from models.bundle.config import ADAPTER, PROJECTOR, BundleConfig, read_config
 from training.batches import CaptionLoss
 
 _REPLACED = {PROJECTOR, ADAPTER, SUMS, "README.md", "bundle.json", "__pycache__", "__init__.py"}

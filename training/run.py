@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import Progress
 from safetensors.torch import load_file
 
-from models.bundle.load import ADAPTER, PROJECTOR, BundleConfig, load_source, prompt_template, read_config
+from models.bundle.config import ADAPTER, PROJECTOR, BundleConfig, read_config
+from models.bundle.load import load_source, prompt_template
 from models.clap.base import Clap
 from models.llm.language_model import Llm
 from models.llm.projector import Projector

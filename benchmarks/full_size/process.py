@@ -94,7 +94,7 @@ def _transformers(settings: Settings, asked: Row) -> list[Row]:
     """The same LLM, adapter, projector and prompts in transformers' own `generate`."""
     folder = Path(settings.bundle)
     config = read_config(folder)
-    plan = choose_plan(wishes(settings), config.llm)
+    plan = choose_plan(wishes(settings), config.llm.preferences)
     device = plan.llm.value[0]
     started = time.perf_counter()
     llm = load_source(config.llm, folder, None, plan.dtype.value)
@@ -175,7 +175,7 @@ def _weight_bytes(settings: Settings) -> float:
 
     folder = Path(settings.bundle)
     sizes = read_llm_sizes(folder / "llm")
-    plan: DevicePlan = choose_plan(wishes(settings), read_config(folder).llm)
+    plan: DevicePlan = choose_plan(wishes(settings), read_config(folder).llm.preferences)
     if plan.quantisation.value == "none":
         return float(sizes.parameters * plan.dtype.value.itemsize)
     table = sizes.vocabulary * sizes.hidden

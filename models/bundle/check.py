@@ -1,4 +1,4 @@
-"""Whether a bundle is whole and its parts fit each other, found from headers and shapes: nothing is loaded or run."""
+"""Checks that a bundle is whole and its parts fit each other. It reads headers and shapes only."""
 
 import json
 import zipfile
@@ -8,11 +8,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from models.bundle.checksums import SUMS, ChecksumsError
+from models.bundle.checksums import SUMS, ChecksumsError, verify_bundle
 from models.bundle.config import ADAPTER, BundleConfig
 from models.bundle.parts import CENTRING, LLM, SOUNDS, parts_of
-from models.bundle.seal import verify_bundle
-from models.checkpoints import Weights, read_shapes
+from models.checkpoints import read_shapes
 from models.clap.backend import CLAP
 from models.clap.centring import Centring
 from models.clap.loading import find_backend
@@ -20,19 +19,19 @@ from models.clap.sounds import Sounds
 from models.decoder import GenerationOptions
 from models.llm.adapter_import import check_adapter, check_adapter_of_gguf, read_adapter, read_llm
 from models.llm.gguf_header import NoGguf, read_header
+from models.llm.projector import check_shapes
 from models.llm.sizes import LlmSizes, read_llm_sizes
 from models.weights import MissingWeights, Part, WrongWeights
 
 CONFIG = "bundle.json"
 _PICKLE = b"\x80"
 _PROTOCOLS = range(2, 6)
-_LAYERS = ("linear1.weight", "linear1.bias", "linear2.weight", "linear2.bias")
 _UNSTATED = frozenset({"", "not stated", "unknown", "none"})
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a part, and what to do about it; the bundle cannot be loaded if it is `severe`."""
+    """A fault of a part and its remedy. A bundle with a `severe` one cannot be loaded."""
 
     part: str
     said: str
@@ -42,15 +41,15 @@ class Problem:
 
 @dataclass
 class Checked:
-    """A bundle that was looked at.
+    """The result of looking at a bundle.
 
     Attributes:
-        folder: where it is.
-        problems: in the order they were found.
-        config: None where `bundle.json` is not valid.
-        parts: of the config.
-        embedding_dim: d of the CLAP, where it could be told.
-        llm: sizes of the LLM, where they could be told.
+        folder: the bundle's folder.
+        problems: all problems, in the order they were found.
+        config: content of bundle.json; None if it is not valid.
+        parts: the parts that the config names.
+        embedding_dim: d of the CLAP, if it is known.
+        llm: sizes of the LLM, if they are known.
     """
 
     folder: Path
@@ -62,24 +61,29 @@ class Checked:
 
     @property
     def good(self) -> bool:
-        """Whether nothing severe was found."""
+        """Whether there is no severe problem."""
         return not any(problem.severe for problem in self.problems)
 
     def part(self, name: str) -> Path | None:
-        """Where a part lies, if it is there."""
+        """Return the path of a part; None if it is not there."""
         return next((one.path for one in self.parts if one.name == name), None)
 
 
-def check_bundle(folder: Path) -> Checked:
-    """Look at everything but the contents of the weights. Seconds."""
-    checked = look_at(folder)
+def check_bundle(folder: Path, quantisation_setting: str = "quantisation") -> Checked:
+    """Check everything but the values of the weights. Takes seconds. See `look_at` for the arguments."""
+    checked = look_at(folder, quantisation_setting)
     if checked.config is not None:
         checked.problems += [*_wrong_sums(checked), *_pickles(checked), *_adapter_problems(checked)]
     return checked
 
 
-def look_at(folder: Path) -> Checked:
-    """The quick part of `check_bundle`: the description, which parts are there, sizes that meet at the projector."""
+def look_at(folder: Path, quantisation_setting: str = "quantisation") -> Checked:
+    """Check quickly: bundle.json, which parts are there, and whether CLAP, projector and LLM fit each other.
+
+    Args:
+        folder: the bundle's folder.
+        quantisation_setting: what messages call the setting that quantises the LLM.
+    """
     checked = Checked(folder)
     checked.config = _read_config(folder / CONFIG, checked.problems)
     if checked.config is None:
@@ -98,7 +102,7 @@ def look_at(folder: Path) -> Checked:
         checked.embedding_dim = find_backend(config.clap.backend).embedding_dim(path)
 
     def sizes_of_llm(path: Path) -> None:
-        checked.llm = read_llm_sizes(path)
+        checked.llm = read_llm_sizes(path, quantisation_setting)
 
     _try(checked, CLAP, sizes_of_clap)
     _try(checked, LLM, sizes_of_llm)
@@ -106,7 +110,8 @@ def look_at(folder: Path) -> Checked:
     if dim is not None:
         _try(checked, CENTRING, lambda path: Centring.load(path, dim))
         _try(checked, SOUNDS, lambda path: Sounds.load(path, dim))
-    _try(checked, "projector", lambda path: _check_projector(path, dim, checked.llm))
+    hidden = None if checked.llm is None else checked.llm.hidden
+    _try(checked, "projector", lambda path: check_shapes(read_shapes(path), path, dim, hidden))
     return checked
 
 
@@ -116,7 +121,7 @@ def _try(checked: Checked, name: str, look: Callable[[Path], object]) -> None:
         return
     try:
         look(path)
-    except (WrongWeights, MissingWeights, OSError) as error:
+    except (WrongWeights, MissingWeights, OSError, ValueError) as error:
         checked.problems.append(Problem(name, str(error), f"name a {name} that fits in {CONFIG}, or replace the file"))
 
 
@@ -131,7 +136,7 @@ def _read_config(path: Path, problems: list[Problem]) -> BundleConfig | None:
         said = f"there is no bundle at {path.parent}: {error.strerror}"
         problems.append(Problem(CONFIG, said, "name a folder that has a bundle.json, or `embedded`"))
     except ValueError as error:
-        problems.append(Problem(CONFIG, f"it is no JSON: {error}", f"correct {path}"))
+        problems.append(Problem(CONFIG, f"it is not JSON: {error}", f"correct {path}"))
     return None
 
 
@@ -148,32 +153,12 @@ def _odd_values(config: BundleConfig) -> Iterator[Problem]:
 
 def _licence_problems(config: BundleConfig) -> Iterator[Problem]:
     if not config.licences:
-        yield Problem("licences", "no licence is named", f"name that of every weight under licences in {CONFIG}", False)
+        yield Problem(
+            "licences", "no licence is named", f"name the licence of every weight under licences in {CONFIG}", False
+        )
     for part, licence in config.licences.items():
         if licence.strip().lower() in _UNSTATED:
             yield Problem("licences", f"that of {part} is not stated", f"state it in {CONFIG}", False)
-
-
-def _check_projector(path: Path, dim: int | None, llm: LlmSizes | None) -> None:
-    shapes = read_shapes(path)
-    if set(shapes) != set(_LAYERS):
-        raise WrongWeights(f"{path} holds {', '.join(sorted(shapes))}, a projector has {', '.join(_LAYERS)}")
-    inner, columns = _matrix(shapes, "linear1.weight", path)
-    rows, inputs = _matrix(shapes, "linear2.weight", path)
-    if dim is not None and columns != dim:
-        raise WrongWeights(f"{path}: linear1 takes {columns} numbers, the CLAP gives {dim}")
-    if inputs != inner or shapes["linear1.bias"].shape != (inner,) or shapes["linear2.bias"].shape != (rows,):
-        found = ", ".join(f"{name} {list(shapes[name].shape)}" for name in _LAYERS)
-        raise WrongWeights(f"{path}: its layers do not fit each other: {found}")
-    if llm is not None and (rows == 0 or rows % llm.hidden):
-        raise WrongWeights(f"{path}: linear2 gives {rows} numbers, no multiple of the LLM's {llm.hidden}")
-
-
-def _matrix(shapes: Weights, name: str, path: Path) -> tuple[int, int]:
-    shape = shapes[name].shape
-    if len(shape) != 2:
-        raise WrongWeights(f"{path}: {name} is {list(shape)}, no matrix")
-    return int(shape[0]), int(shape[1])
 
 
 def _wrong_sums(checked: Checked) -> Iterator[Problem]:
@@ -181,12 +166,12 @@ def _wrong_sums(checked: Checked) -> Iterator[Problem]:
     try:
         found = verify_bundle(checked.folder, checked.parts)
     except (ChecksumsError, OSError) as error:
-        yield Problem(SUMS, str(error), "`drcap bundle seal` writes it anew")
+        yield Problem(SUMS, str(error), "`drcap bundle seal` writes it again")
         return
     for name in found.changed:
         yield Problem(SUMS, f"{name} is not the file that was sealed or installed", again)
     for name in found.missing:
-        yield Problem(SUMS, f"{name} was sealed or installed and is not there", again)
+        yield Problem(SUMS, f"{name} was sealed or installed and is missing", again)
 
 
 def _pickles(checked: Checked) -> Iterator[Problem]:
@@ -196,16 +181,15 @@ def _pickles(checked: Checked) -> Iterator[Problem]:
             continue
         name = path.relative_to(checked.folder)
         if path != named:
-            yield Problem(str(name), "it is a pickle, which could run anything", "remove it; nothing reads it")
+            yield Problem(str(name), "it is a pickle, which can run any code", "remove it; nothing reads it")
             continue
-        # `embedding_dim` has read it, and found nothing but weights in it.
-        yield Problem(
-            str(name), "it is a pickle; it is read without running what is in it", "save it as .safetensors", False
-        )
+        # The backend has read its shapes and found nothing but weights in it.
+        said = "it is a pickle; it is read without running the code in it"
+        yield Problem(str(name), said, "save it as .safetensors", False)
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether a file is a pickle, or a zip archive that holds one, as torch writes them."""
+    """Return whether a file is a pickle, or a zip archive with a pickle, which torch writes."""
     with path.open("rb") as file:
         head = file.read(2)
     if head[:1] == _PICKLE and len(head) == 2:

@@ -1,4 +1,4 @@
-"""What `bundle.json` says, checked."""
+"""The content of ``bundle.json``, read and checked."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.clap.backend import ClapSection
-from models.device.plan import Dtype, Quantisation
+from models.device.plan import Dtype, Preferences, Quantisation
 from models.prompt import PromptTemplate
 
 EMBEDDED = "embedded"
@@ -16,7 +16,7 @@ ADAPTER = "adapter"
 
 
 class BundleError(RuntimeError):
-    """A bundle that is not there, or not as it should be; the message names the file."""
+    """A bundle is missing or wrong; the message names the file."""
 
 
 class _Section(BaseModel):
@@ -24,12 +24,12 @@ class _Section(BaseModel):
 
 
 class LlmSection(_Section):
-    """Which LLM writes, and how it would best be run.
+    """Which LLM writes, and how it runs best.
 
     Attributes:
         source, revision: see `models.llm.sources.find_llm`.
         dtype, quantisation: what the bundle prefers; see `models.device.plan.choose_plan`.
-        adapter: whether a LoRA for it lies in the bundle.
+        adapter: whether the bundle has a LoRA for the LLM.
     """
 
     source: str
@@ -38,15 +38,20 @@ class LlmSection(_Section):
     quantisation: Quantisation = "none"
     adapter: bool = True
 
+    @property
+    def preferences(self) -> Preferences:
+        """The bundle's part in the choice of a plan."""
+        return Preferences(self.dtype, self.quantisation)
+
 
 class ChatSection(_Section):
-    """The prompt is a user's message (`models.llm.chat`), after the message `system` if there is one."""
+    """The prompt is a user's message (`models.llm.chat`); the message `system`, if set, stands before it."""
 
     system: str | None = None
 
 
 class PromptSection(_Section):
-    """See `models.prompt.PromptTemplate`."""
+    """The prompt's text: see `models.prompt.PromptTemplate`."""
 
     template: str
     similar_item: str
@@ -55,26 +60,26 @@ class PromptSection(_Section):
     chat: ChatSection | None = None
 
     def as_template(self) -> PromptTemplate:
-        """The prompt itself, without the chat around it; `models.bundle.load.prompt_template` has both."""
+        """Return the prompt itself; `models.bundle.load.prompt_template` adds the chat around it."""
         return PromptTemplate(self.template, self.similar_item, self.separator, self.none)
 
 
 class ProjectionSection(_Section):
-    """See `models.conditioning.projection.Projection`; without a temperature the CLAP's own is tau."""
+    """See `models.conditioning.projection.Projection`. Without a temperature, tau is the CLAP's own."""
 
     temperature: float | None = Field(default=None, gt=0)
     renormalise: bool = True
 
 
 class RetrievalSection(_Section):
-    """Captions in the prompt (k) and neighbours in the projection."""
+    """How many captions stand in the prompt (`k`) and how many neighbours enter the projection."""
 
     k: int = Field(ge=0, le=32)
     neighbours: int = Field(ge=1, le=4096)
 
 
 class GenerationSection(_Section):
-    """Defaults of `models.decoder.GenerationOptions`."""
+    """The bundle's values for `models.decoder.GenerationOptions`."""
 
     num_beams: int = Field(default=1, ge=1)
     temperature: float = Field(default=0.0, ge=0)
@@ -83,15 +88,15 @@ class GenerationSection(_Section):
 
 
 class SegmentsSection(_Section):
-    """How a recording is divided where its answer has times; what serves depends on how the CLAP hears.
+    """How a recording is divided into segments with times. The best values depend on the CLAP.
 
     Attributes:
-        similarity: cosine from which what follows each other is one segment with one caption.
-        window_seconds: of a recording that are compared with the next.
+        similarity: cosine from which two stretches in a row belong to one segment with one caption.
+        window_seconds: length of the stretches that are compared.
     """
 
-    # For a bundle that states none. They served aisfx alone best, on recordings put one behind the other, some thirty
-    # in ten minutes: cosines of 0.6 to 0.75 or 5 s lost 0.01 of the F with which it found the borders.
+    # The defaults are for a bundle that states none. They were best for aisfx alone, on recordings joined end to end,
+    # about thirty in ten minutes. Cosines of 0.6 to 0.75, or 5 s, lost 0.01 of the F score of the borders.
     similarity: float = Field(default=0.65, ge=-1, le=1)
     window_seconds: float = Field(default=4.5, ge=1)
 
@@ -113,12 +118,12 @@ class BundleConfig(_Section):
 
 
 def bundle_folder(source: str) -> Path:
-    """``embedded`` or a path -> the bundle's folder."""
+    """Return the folder of a bundle: ``embedded`` or a path."""
     return Path(__file__).parents[1] / EMBEDDED if source == EMBEDDED else Path(source)
 
 
 def read_config(folder: Path) -> BundleConfig:
-    """Read and check `bundle.json`. Raises `BundleError`."""
+    """Read and check a bundle's ``bundle.json``. Raises `BundleError`."""
     path = folder / "bundle.json"
     try:
         return BundleConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))

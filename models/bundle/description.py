@@ -1,4 +1,4 @@
-"""What a bundle is, as a document: its parts with their sizes, its prompt, its settings, its licences."""
+"""Describes a bundle as a document: its parts and their sizes, prompt, settings and licences."""
 
 import json
 from pathlib import Path
@@ -10,14 +10,15 @@ from models.bundle.config import BundleError
 from models.checkpoints import count_parameters, read_shapes
 from models.clap.backend import CLAP
 from models.clap.loading import find_backend
+from models.llm.projector import check_shapes
 from models.weights import MissingWeights, Part, WrongWeights
 
 Document = dict[str, Any]
 
 
-def describe(folder: Path) -> Document:
-    """The bundle in `folder`; what cannot be told is None. Raises `BundleError` where bundle.json is not valid."""
-    checked = look_at(folder)
+def describe(folder: Path, quantisation_setting: str = "quantisation") -> Document:
+    """Describe the bundle in `folder`; unknown values are None. Raises `BundleError` if bundle.json is not valid."""
+    checked = look_at(folder, quantisation_setting)
     config = checked.config
     if config is None:
         raise BundleError("; ".join(problem.said for problem in checked.problems))
@@ -45,7 +46,7 @@ def _placed(part: Part) -> Document:
 def _clap_parameters(checked: Checked) -> int | None:
     path = checked.part(CLAP)
     if path is None or checked.config is None or find_backend(checked.config.clap.backend).towers:
-        # Not all of its weights are in this file.
+        # This file holds only some of the weights.
         return None
     try:
         return count_parameters(path)
@@ -56,13 +57,14 @@ def _clap_parameters(checked: Checked) -> int | None:
 def _projector(checked: Checked) -> Document | None:
     path = checked.part("projector")
     try:
-        shapes = {} if path is None else read_shapes(path)
-        inner, inputs = shapes["linear1.weight"].shape
-        rows = shapes["linear2.weight"].shape[0]
-    except (WrongWeights, KeyError, ValueError):
+        sizes = None if path is None else check_shapes(read_shapes(path), path, None, None)
+    except (WrongWeights, ValueError):
         return None
-    tokens = None if checked.llm is None else rows // checked.llm.hidden
-    return {"inputs": inputs, "inner": inner, "outputs": rows, "audio_tokens": tokens}
+    if sizes is None:
+        return None
+    inputs, inner, outputs = sizes
+    tokens = None if checked.llm is None else outputs // checked.llm.hidden
+    return {"inputs": inputs, "inner": inner, "outputs": outputs, "audio_tokens": tokens}
 
 
 def _adapter(checked: Checked) -> Document | None:

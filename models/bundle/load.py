@@ -1,4 +1,4 @@
-"""The bundle: one folder that fully says how captions are made, loaded to run."""
+"""Loads a bundle to run: CLAP, LLM with adapter and projector, projection, and the bundle's defaults."""
 
 import logging
 from collections.abc import Iterator
@@ -17,8 +17,6 @@ from models.bundle.config import (
     BundleError,
     LlmSection,
     PromptSection,
-    RetrievalSection,
-    SegmentsSection,
     bundle_folder,
     read_config,
 )
@@ -28,7 +26,7 @@ from models.clap.base import Clap
 from models.clap.loading import load_backend
 from models.conditioning.projection import Projection
 from models.decoder import GenerationOptions
-from models.device.plan import DevicePlan, Wishes, choose_plan
+from models.device.plan import DevicePlan, SettingNames, Wishes, choose_plan
 from models.llm.adapter import merge_lora
 from models.llm.batch_check import LlmCheck
 from models.llm.chat import in_chat
@@ -44,28 +42,8 @@ from models.llm.sources import find_llm
 from models.prompt import PromptTemplate
 from models.weights import MissingWeights, WrongWeights
 
-__all__ = [
-    "ADAPTER",
-    "EMBEDDED",
-    "PROJECTOR",
-    "BundleConfig",
-    "BundleError",
-    "LlmSection",
-    "LoadedBundle",
-    "PromptSection",
-    "RetrievalSection",
-    "SegmentsSection",
-    "bundle_folder",
-    "load_bundle",
-    "load_clap",
-    "load_decoder",
-    "load_source",
-    "merge_adapter",
-    "prompt_template",
-    "read_config",
-]
-
 logger = logging.getLogger(__name__)
+_PLAIN_NAMES = SettingNames()
 
 
 def load_bundle(
@@ -75,22 +53,22 @@ def load_bundle(
 
     Args:
         source: ``embedded`` or a folder.
-        device: of everything; see `models.device.plan.Wishes`, which `wishes` has instead of this.
+        device: device for everything; `wishes` takes its place.
         cache: folder for converted weights; by default the user's cache folder.
-        wishes: how the models are to be run.
+        wishes: how the models should run.
 
     Raises:
-        BundleError: something of the bundle does not fit, or not on this machine.
+        BundleError: a part of the bundle does not fit the others or this machine.
         MissingWeights: weights are not on this machine and cannot be fetched.
-        ValueError: a wish cannot be had on this machine.
+        ValueError: this machine cannot meet a wish.
     """
     folder = bundle_folder(source)
     config = read_config(folder)
-    plan = choose_plan(wishes or Wishes(device), config.llm)
+    plan = choose_plan(wishes or Wishes(device), config.llm.preferences)
     for line in plan.lines():
         logger.info("%s", line)
     clap = load_clap(config.clap, folder, plan.clap.value)
-    # From the files each time: a copy made in memory would double what that must hold.
+    # Every copy is read from the files: to copy it in memory would need twice the memory.
     first, *more = [load_decoder(folder, config, clap.embedding_dim, plan, where, cache) for where in plan.llm.value]
     tau = config.projection.temperature or clap.temperature
     return LoadedBundle(
@@ -114,53 +92,58 @@ def load_decoder(
     device: torch.device,
     cache: Path | None = None,
 ) -> LlmDecoder:
-    """LLM with the bundle's adapter merged in, and its projector, on `device` as the plan has it.
+    """Load the LLM, merge the bundle's adapter into it, load its projector, and place all on `device` as planned.
 
     Raises `BundleError` or `MissingWeights`.
     """
-    llm = load_source(config.llm, folder, cache, plan.dtype.value)
+    llm = load_source(config.llm, folder, cache, plan.dtype.value, plan.names)
     if config.llm.adapter:
         merge_adapter(llm, folder / ADAPTER)
     template = prompt_template(config.prompt, llm)
     with _named(f"the projector of {folder}"):
         projector = Projector.load(folder / PROJECTOR, embedding_dim, llm.hidden_size)
     with _named(f"the LLM of {folder}"):
-        # Before it is quantised; else where it is to run, because CPUs are slow in half precision.
+        # A quantised LLM is checked against itself before. Any other is checked where it runs, because CPUs are slow in
+        # half precision.
         quantised = plan.quantisation.value != "none"
-        before = LlmCheck(llm) if quantised else None
+        before = LlmCheck(llm, plan.names.dtype) if quantised else None
         if before is not None and device.type == "cpu":
-            # What is strict only while nothing is rounded to few levels.
+            # This check is strict only while the weights are not rounded to few levels.
             before(partial(PromptBatch, llm.model))
         place_llm(llm, plan, device)
-        check = before or LlmCheck(llm)
+        check = before or LlmCheck(llm, plan.names.dtype)
         begin = begin_batches(llm, int8=plan.quantisation.value == "int8" and device.type == "cpu")
         check(begin, quantised)
     return LlmDecoder(llm, projector, template, f"{config.name}: {config.llm.source.rsplit('/', 1)[-1]}", begin)
 
 
 def load_source(
-    section: LlmSection, folder: Path, cache: Path | None = None, dtype: torch.dtype = torch.float32
+    section: LlmSection,
+    folder: Path,
+    cache: Path | None = None,
+    dtype: torch.dtype = torch.float32,
+    names: SettingNames = _PLAIN_NAMES,
 ) -> Llm:
-    """Load the LLM that a section of the bundle in `folder` names, as it is: without adapter, on the CPU.
+    """Load the LLM that the section names, without adapter, on the CPU. `folder` is the bundle's.
 
     Raises `BundleError` or `MissingWeights`.
     """
     with _named("the LLM"):
-        path = find_llm(section.source, section.revision, folder)
+        path = find_llm(section.source, section.revision, folder, names.quantisation)
         if path.suffix == ".gguf":
-            return load_converted(path, cache or default_cache(), dtype)
+            return load_converted(path, cache or default_cache(), dtype, names.cache)
         return load_llm(path, dtype)
 
 
 def prompt_template(section: PromptSection, llm: Llm) -> PromptTemplate:
-    """What writes the prompts for this LLM, in training and at inference. Raises `BundleError`."""
+    """Return the template of this LLM's prompts, in training and at inference. Raises `BundleError`."""
     with _named("the prompt"):
         template = section.as_template()
         return template if section.chat is None else in_chat(template, llm.tokenizer, section.chat.system)
 
 
 def load_clap(section: ClapSection, folder: Path, device: torch.device) -> Clap:
-    """The CLAP of a bundle in `folder`.
+    """Load the CLAP of the bundle in `folder`.
 
     Raises:
         MissingWeights: a file or package is missing, or the hub cannot be reached.
@@ -177,13 +160,13 @@ def merge_adapter(llm: Llm, folder: Path) -> None:
             merge_lora(llm, folder)
     except MissingWeights as error:
         raise BundleError(
-            f"the bundle's adapter is missing: {error} (llm.adapter false in bundle.json says that there is none)"
+            f"the bundle's adapter is missing: {error} (if there is none, set llm.adapter to false in bundle.json)"
         ) from error
 
 
 @contextmanager
 def _named(part: str) -> Iterator[None]:
-    """Errors about a part of the bundle become a `BundleError` that names it; `MissingWeights` stay what they are."""
+    """Turn errors about a part of the bundle into a `BundleError` that names it; let `MissingWeights` pass."""
     try:
         yield
     except (WrongWeights, NoRoom, MissingLibrary, SafetensorError, OSError, ValueError) as error:

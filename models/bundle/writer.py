@@ -1,4 +1,4 @@
-"""Bundles are written whole or not at all, and sealed."""
+"""Writes bundles, whole or not at all, and seals them."""
 
 import json
 import shutil
@@ -18,17 +18,17 @@ _NOT_COPIED = ("__pycache__", "*.py", "*.new", SUMS)
 
 
 def check_free(out: Path) -> None:
-    """Raises `BundleError` unless the folder is missing or empty."""
+    """Raise `BundleError` unless the folder is missing or empty."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BundleError(f"{out} exists and is not empty; name another --out")
 
 
 @contextmanager
 def new_bundle(out: Path) -> Iterator[Path]:
-    """A folder to fill, which is sealed and becomes `out` at the end; a failure leaves nothing.
+    """Yield a folder to fill; at the end it is sealed and becomes `out`. A failure leaves nothing.
 
     Raises:
-        BundleError: `out` holds something.
+        BundleError: `out` is not empty.
         OSError: it cannot be written.
     """
     check_free(out)
@@ -38,7 +38,7 @@ def new_bundle(out: Path) -> Iterator[Path]:
     try:
         yield unfinished
         for path in unfinished.rglob("*.safetensors"):
-            # safetensors makes files for their owner alone, and a service often runs as somebody else.
+            # safetensors makes files that only their owner can read, and a service often runs as another user.
             path.chmod(0o644)
         seal(unfinished)
         if out.exists():
@@ -50,28 +50,28 @@ def new_bundle(out: Path) -> Iterator[Path]:
 
 
 def write_config(config: BundleConfig, folder: Path) -> None:
-    """Write bundle.json."""
+    """Write a bundle's ``bundle.json``."""
     text = json.dumps(config.model_dump(mode="json"), indent=2, ensure_ascii=False)
     (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
 
 
 def write_sounds(clap: Clap, folder: Path) -> None:
-    """Write the kinds of sound as this CLAP reads them into `SOUNDS`, which `clap.sounds` is to name."""
+    """Embed the names of the kinds of sound with this CLAP and write `SOUNDS`, the file for `clap.sounds`."""
     (folder / SOUNDS).unlink(missing_ok=True)
     Sounds.read_by(clap).save(folder / SOUNDS)
 
 
 def write_centred(base: Path, out: Path, clap: Clap, centring: Centring, measured: Mapping[str, Any]) -> None:
-    """Write the bundle in `base` once more with these means, and in its provenance what they were `measured` on.
+    """Copy the bundle in `base` to `out` and add a centring. The new bundle is named after its folder.
 
-    It is named after its folder. A CLAP that knows no kinds of sound by itself gets those that it reads.
+    A CLAP that scores no kinds of sound by itself gets them from their names.
 
     Args:
-        base: a bundle.
-        out: the new one's folder.
-        clap: that of `base`, without centring.
-        centring: its means.
-        measured: how they came to be.
+        base: folder of the original bundle.
+        out: folder of the new bundle.
+        clap: CLAP of `base`, without centring.
+        centring: means of this CLAP.
+        measured: how the means were measured, for the provenance.
 
     Raises as `new_bundle` does.
     """

@@ -1,20 +1,16 @@
-"""The contract of a CLAP: one space for what is heard and what is said."""
+"""The contract of a CLAP, which embeds sounds and captions into one space."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-FloatArray = NDArray[np.float32]
+from models.vectors import FloatArray
 
 
 class Clap(Protocol):
     """Embeds audio windows and captions into one space of unit vectors.
 
-    Whatever centring a CLAP needs is part of it: every vector that leaves is ready to be compared by
-    dot product. A vector never depends on what else was embedded in the same call (to 1e-5).
-    Several threads may call it at the same time.
+    A CLAP centres its vectors itself if they need it: all vectors can be compared by dot product. A vector does not
+    depend on the other inputs of the same call (to 1e-5). Several threads may call a CLAP at the same time.
     """
 
     @property
@@ -23,11 +19,11 @@ class Clap(Protocol):
 
     @property
     def window_seconds(self) -> float:
-        """Longest window in seconds that is heard as one piece; longer audio is cut into such windows."""
+        """Longest window in seconds. Longer audio is cut into windows."""
 
     @property
     def frame_seconds(self) -> float:
-        """Longest stretch in seconds that a frame of `hear` stands for; `window_seconds` for one frame a window."""
+        """Longest time in seconds that a frame of `hear` stands for; `window_seconds` if a window is one frame."""
 
     @property
     def embedding_dim(self) -> int:
@@ -35,15 +31,15 @@ class Clap(Protocol):
 
     @property
     def temperature(self) -> float:
-        """The temperature the CLAP was trained with, the default tau of the projection."""
+        """The temperature that the CLAP was trained with; the default tau of the projection."""
 
     @property
     def fingerprint(self) -> str:
-        """Names backend and weights, e.g. ``embedded-3f9a61c2``. Equal fingerprints mean comparable vectors."""
+        """Name of backend and weights, e.g. ``embedded-3f9a61c2``. Vectors of equal fingerprints are comparable."""
 
     @property
     def sound_names(self) -> Sequence[str]:
-        """Kinds of sound that `score_sounds` knows, in everyday words; a name may stand there twice. May be empty."""
+        """Kinds of sound that `score_sounds` scores, in everyday words. May be empty; a name may occur twice."""
 
     def embed_audio(self, windows: Sequence[FloatArray]) -> FloatArray:
         """Embed mono windows: `embed_frames` of each window's own frames.
@@ -57,32 +53,32 @@ class Clap(Protocol):
         """
 
     def hear(self, windows: Sequence[FloatArray]) -> list[FloatArray]:
-        """Hear mono windows step by step, once for all that is asked of them.
+        """Turn mono windows into frames, from which `embed_frames` and `score_sounds` work.
 
         Args:
             windows: as for `embed_audio`.
 
         Returns:
-            A window's frames each: float32 [frames, features], at least one. They are spaced evenly: of n frames the
-            i-th stands for the i-th n-th of the window's time. What the features mean is the CLAP's own business.
+            The frames of each window: float32 [frames, features], at least one. They are spaced evenly: the i-th of n
+            frames stands for the i-th n-th of the window's time. Only the CLAP knows what the features mean.
         """
 
     def embed_frames(self, stretches: Sequence[FloatArray]) -> FloatArray:
-        """Embed stretches of what was heard. Cheap beside `hear`.
+        """Embed stretches of frames. Cheap compared with `hear`.
 
         Args:
-            stretches: n arrays [frames, features] of at least one frame: some of a recording in order, be they of one
-                window or of several.
+            stretches: n arrays [frames, features] of at least one frame: frames of a recording in order, from one or
+                several windows.
 
         Returns:
             float32 [n, d], unit norm.
         """
 
     def score_sounds(self, frames: FloatArray) -> FloatArray:
-        """How surely each kind of sound is heard: frames [n, features] -> float32 [n, names] in 0 to 1. Cheap too."""
+        """Score each kind of sound: frames [n, features] -> float32 [n, names] in 0 to 1. Cheap too."""
 
     def reads_whole(self, texts: Sequence[str]) -> list[bool]:
-        """Whether `embed_text` reads each text to its end; every CLAP has a longest text and cuts there."""
+        """Return whether `embed_text` reads each text to its end; every CLAP cuts long texts."""
 
     def embed_text(self, texts: Sequence[str]) -> FloatArray:
         """Embed captions: n strings -> float32 [n, d], unit norm."""

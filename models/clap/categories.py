@@ -1,4 +1,4 @@
-"""What the classifier heads of aisfx say: posteriors over the categories of the Universal Category System."""
+"""Merges the classifier heads of aisfx into posteriors over the categories of the Universal Category System."""
 
 import torch
 from torch import Tensor
@@ -6,55 +6,22 @@ from torch import Tensor
 from models.clap.aisfx import CATEGORY_HEADS
 
 _NEVER = -30.0
-# The heads are too sure of themselves on recordings unlike those of a sound library: their logits are halved.
+# The heads are overconfident on recordings that differ from those of a sound library, so their logits are halved.
 _SOFTENING = 2.0
 
 # The Universal Category System, version 8.2, in its order.
 CATEGORIES: tuple[str, ...] = (
-    *(
-        "AIR",
-        "AIRCRAFT",
-        "ALARMS",
-        "AMBIENCE",
-        "ANIMALS",
-        "ARCHIVED",
-        "BEEPS",
-        "BELLS",
-        "BIRDS",
-        "BOATS",
-        "BULLETS",
-    ),
-    *(
-        "CARTOON",
-        "CERAMICS",
-        "CHAINS",
-        "CHEMICALS",
-        "CLOCKS",
-        "CLOTH",
-        "COMMUNICATIONS",
-        "COMPUTERS",
-        "CREATURES",
-    ),
-    *("CROWDS", "DESIGNED", "DESTRUCTION", "DIRT & SAND", "DOORS", "DRAWERS", "ELECTRICITY", "EQUIPMENT"),
-    *("EXPLOSIONS", "FARTS", "FIGHT", "FIRE", "FIREWORKS", "FOLEY", "FOOD & DRINK", "FOOTSTEPS", "GAMES"),
-    *("GEOTHERMAL", "GLASS", "GORE", "GUNS", "HORNS", "HUMAN", "ICE", "LASERS", "LEATHER", "LIQUID & MUD"),
-    *(
-        "MACHINES",
-        "MAGIC",
-        "MECHANICAL",
-        "METAL",
-        "MOTORS",
-        "MOVEMENT",
-        "MUSICAL",
-        "NATURAL DISASTER",
-        "OBJECTS",
-    ),
-    *("PAPER", "PLASTIC", "RAIN", "ROBOTS", "ROCKS", "ROPE", "RUBBER", "SCIFI", "SNOW", "SPORTS", "SWOOSHES"),
-    *("TOOLS", "TOYS", "TRAINS", "USER INTERFACE", "VEGETATION", "VEHICLES", "VOICES", "WATER", "WEAPONS"),
-    *("WEATHER", "WHISTLES", "WIND", "WINDOWS", "WINGS", "WOOD"),
-)
-# The checkpoint names no classes. Each head lists the categories in order but lacks some; which ones was found by
-# aligning the heads with one another on the correlation of their posteriors over many clips (docs/alignment.md).
+    "AIR", "AIRCRAFT", "ALARMS", "AMBIENCE", "ANIMALS", "ARCHIVED", "BEEPS", "BELLS", "BIRDS", "BOATS", "BULLETS",
+    "CARTOON", "CERAMICS", "CHAINS", "CHEMICALS", "CLOCKS", "CLOTH", "COMMUNICATIONS", "COMPUTERS", "CREATURES",
+    "CROWDS", "DESIGNED", "DESTRUCTION", "DIRT & SAND", "DOORS", "DRAWERS", "ELECTRICITY", "EQUIPMENT", "EXPLOSIONS",
+    "FARTS", "FIGHT", "FIRE", "FIREWORKS", "FOLEY", "FOOD & DRINK", "FOOTSTEPS", "GAMES", "GEOTHERMAL", "GLASS",
+    "GORE", "GUNS", "HORNS", "HUMAN", "ICE", "LASERS", "LEATHER", "LIQUID & MUD", "MACHINES", "MAGIC", "MECHANICAL",
+    "METAL", "MOTORS", "MOVEMENT", "MUSICAL", "NATURAL DISASTER", "OBJECTS", "PAPER", "PLASTIC", "RAIN", "ROBOTS",
+    "ROCKS", "ROPE", "RUBBER", "SCIFI", "SNOW", "SPORTS", "SWOOSHES", "TOOLS", "TOYS", "TRAINS", "USER INTERFACE",
+    "VEGETATION", "VEHICLES", "VOICES", "WATER", "WEAPONS", "WEATHER", "WHISTLES", "WIND", "WINDOWS", "WINGS", "WOOD",
+)  # fmt: skip
+# The checkpoint names no classes. Each head lists the categories in order but lacks some. To find out which, the heads
+# were aligned with one another on the correlation of their posteriors over many clips (docs/alignment.md).
 MISSING = {
     "prosfx": ("ARCHIVED", "CERAMICS", "ICE", "WINDOWS"),
     "soundlyTrain": ("ARCHIVED", "FOOD & DRINK", "GEOTHERMAL"),
@@ -66,7 +33,7 @@ MISSING = {
 
 
 def category_columns(head: str) -> list[int]:
-    """For each class of a head the index of its category. Raises ValueError where the counts do not meet."""
+    """Return the index of the category of each class of a head. Raises ValueError if the counts differ."""
     columns = [index for index, name in enumerate(CATEGORIES) if name not in MISSING[head]]
     if len(columns) != CATEGORY_HEADS[head]:
         raise ValueError(f"head {head} has {CATEGORY_HEADS[head]} classes, the table names {len(columns)}")
@@ -74,9 +41,9 @@ def category_columns(head: str) -> list[int]:
 
 
 def category_posteriors(by_head: dict[str, Tensor]) -> Tensor:
-    """Log-posteriors of each head [blocks, classes] -> posteriors of their softened geometric mean [blocks, ..].
+    """Merge log-posteriors of each head [blocks, classes] into posteriors [blocks, CATEGORIES].
 
-    A category is averaged over the heads that know it, then all are softened and renormalised.
+    Each category is averaged over the heads that know it (a geometric mean); then all are softened and renormalised.
     """
     first = next(iter(by_head.values()))
     total = first.new_zeros(first.shape[0], len(CATEGORIES))

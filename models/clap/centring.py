@@ -1,7 +1,7 @@
-"""Centring: the means of what a CLAP hears and reads, taken off both.
+"""Centring: subtracts the mean of audio embeddings and the mean of text embeddings, each from its own side.
 
-Audio and text of a CLAP lie around two centres, and the way from one to the other is most of the gap between them.
-Subtracting each side's mean and renormalising narrows it, whatever the backend.
+Audio and text embeddings of a CLAP lie around two centres, and the distance of the centres is most of the gap between
+the sides. To subtract each side's mean and renormalise narrows the gap, for every backend.
 """
 
 import hashlib
@@ -13,9 +13,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from models.clap.base import Clap, FloatArray
+from models.clap.base import Clap
 from models.clap.whole_windows import mean_directions
-from models.clap.wrapped import WrappedClap
+from models.clap.wrapper import ClapWrapper
+from models.vectors import FloatArray
 from models.weights import MissingWeights, WrongWeights
 
 _NAMES = ("audio_mean", "text_mean")
@@ -24,14 +25,14 @@ _NOWHERE = 1e-6
 
 @dataclass(frozen=True)
 class Centring:
-    """Means of embeddings of recordings and of captions in general, each float32 [d]."""
+    """The mean embedding of recordings and of captions in general, each float32 [d]."""
 
     audio: FloatArray
     text: FloatArray
 
     @classmethod
     def load(cls, path: Path, embedding_dim: int) -> "Centring":
-        """Raises `MissingWeights` for no file, `WrongWeights` unless it holds two finite vectors of this length."""
+        """Read the two means. Raises `MissingWeights`, or `WrongWeights` unless they are finite and of this length."""
         if not path.is_file():
             raise MissingWeights(f"there is no file {path}")
         try:
@@ -50,11 +51,8 @@ class Centring:
         save_file({"audio_mean": self.audio, "text_mean": self.text}, path)
 
 
-class CentredClap(WrappedClap):
-    """A CLAP whose vectors leave centred. Implements `models.clap.base.Clap`.
-
-    It hears what the CLAP in it hears, which that one alone can score.
-    """
+class CentredClap(ClapWrapper):
+    """A CLAP with centred vectors. Implements `models.clap.base.Clap`. Frames stay those of the wrapped CLAP."""
 
     def __init__(self, clap: Clap, centring: Centring) -> None:
         super().__init__(clap)
@@ -70,7 +68,7 @@ class CentredClap(WrappedClap):
         """See `models.clap.base.Clap.embed_frames`."""
         if self.frame_seconds < self.window_seconds:
             return _centred(self._clap.embed_frames(stretches), self._centring.audio)
-        # A frame is a window, and the vector of several windows is the mean of what each is by itself.
+        # A frame is a window, and the vector of several windows is the mean of their centred vectors.
         alone = [_centred(self._each_by_itself(stretch), self._centring.audio) for stretch in stretches]
         return mean_directions(alone, self.embedding_dim)
 
@@ -82,5 +80,5 @@ class CentredClap(WrappedClap):
 def _centred(vectors: FloatArray, mean: FloatArray) -> FloatArray:
     moved = vectors - mean
     norms = np.linalg.norm(moved, axis=1, keepdims=True)
-    # A vector that is the mean itself has no direction from there; the one it had serves.
+    # A vector equal to the mean has no direction after centring, so it stays as it is.
     return np.where(norms > _NOWHERE, moved / np.maximum(norms, _NOWHERE), vectors).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The embedded CLAP: YAMNet and aisfx hear, MiniLM reads, the alignment head brings all into one space."""
+"""The embedded CLAP: YAMNet and aisfx hear, MiniLM reads, and the alignment head joins them in one space."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,12 +14,13 @@ from models.clap import aisfx, minilm, yamnet
 from models.clap.aisfx import SAMPLE_RATE, AisfxTower
 from models.clap.alignment import TEXT_DIM, AlignmentHead
 from models.clap.backend import CLAP, Backend, ClapSection, first_size
-from models.clap.base import FloatArray
 from models.clap.categories import category_posteriors
+from models.clap.mel import check_window
 from models.clap.minilm import MiniLmTextTower
 from models.clap.sounds import vocabulary
 from models.clap.yamnet import CLASSES, PATCH, STEP_SECONDS, YamnetTower
 from models.clap.yamnet import SAMPLE_RATE as YAMNET_RATE
+from models.vectors import FloatArray
 from models.weights import Part, WrongWeights, bundle_part, package_part
 
 FORMAT = 2
@@ -32,7 +33,7 @@ _TOWERS = {
 
 
 class Ears:
-    """Both audio towers: one window -> what each hears of it."""
+    """The two audio towers."""
 
     def __init__(self, yamnet: YamnetTower, aisfx: AisfxTower) -> None:
         self._yamnet = yamnet
@@ -45,9 +46,9 @@ class Ears:
 
     @torch.inference_mode()
     def hear(self, samples: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Mono samples [n] at SAMPLE_RATE -> the arguments of `AlignmentHead.frames`."""
+        """Turn mono samples [n] at SAMPLE_RATE into the arguments of `AlignmentHead.frames`."""
         slow = soxr.resample(samples.cpu().numpy(), SAMPLE_RATE, YAMNET_RATE)
-        # Of one or two samples nothing is left at the lower rate.
+        # One or two samples leave none at the lower rate.
         features = self._yamnet.features(torch.from_numpy(np.resize(slow, max(1, len(slow)))).to(samples.device))
         blocks = self._aisfx.features(samples)
         hidden, by_head = self._aisfx.classify(blocks)
@@ -56,7 +57,7 @@ class Ears:
 
 
 class EmbeddedClap:
-    """A small CLAP for CPUs, from files of installed packages and the head trained here."""
+    """A small CLAP for CPUs: towers from installed packages, and the bundle's alignment head."""
 
     sample_rate = SAMPLE_RATE
     window_seconds = WINDOW_SECONDS
@@ -76,11 +77,11 @@ class EmbeddedClap:
     def load(cls, weights: Path, device: torch.device, *, exact: bool = False) -> "EmbeddedClap":
         """Load ``clap.safetensors`` of a bundle with the ``.json`` beside it, and the towers from their packages.
 
-        `exact` leaves the towers in plain float32, where a CPU would run faster forms of two of them.
+        With `exact` the towers compute in plain float32; otherwise two of them have faster forms on a CPU.
 
         Raises:
             MissingWeights: a package is not installed.
-            WrongWeights: a file is absent, unreadable, of another format or does not hold these weights.
+            WrongWeights: a file is absent, unreadable, of another format, or holds other weights.
         """
         path = weights.with_suffix(".json")
         try:
@@ -97,7 +98,7 @@ class EmbeddedClap:
         return cls(ears, MiniLmTextTower.from_package(device, exact=exact), head, temperature=temperature)
 
     def embed_audio(self, windows: Sequence[FloatArray]) -> FloatArray:
-        """n mono windows of 1 sample up to `window_seconds` at `sample_rate` -> float32 [n, 384], unit norm.
+        """Embed n mono windows of 1 sample up to `window_seconds` at `sample_rate` -> float32 [n, 384], unit norm.
 
         Raises ValueError for a window that is empty, too long, not mono or holds NaN or infinity.
         """
@@ -105,9 +106,9 @@ class EmbeddedClap:
 
     @torch.inference_mode()
     def hear(self, windows: Sequence[FloatArray]) -> list[FloatArray]:
-        """n mono windows -> float32 [frames, FRAME] each, a frame about every 0.48 s. Raises as `embed_audio`.
+        """Turn n mono windows into float32 [frames, FRAME] each, a frame about every 0.48 s. Raises as `embed_audio`.
 
-        Each window is scaled and heard by itself, so a frame does not depend on the other windows.
+        Each window is scaled and heard by itself, so its frames do not depend on the other windows.
         """
         return [
             np.asarray(self._head.frames(*self._ears.hear(self._checked(samples))).cpu().numpy(), dtype=np.float32)
@@ -116,32 +117,28 @@ class EmbeddedClap:
 
     @torch.inference_mode()
     def embed_frames(self, stretches: Sequence[FloatArray]) -> FloatArray:
-        """n stretches [frames, FRAME] of at least one frame -> float32 [n, 384], unit norm."""
+        """Embed n stretches [frames, FRAME] of at least one frame -> float32 [n, 384], unit norm."""
         vectors = np.empty((len(stretches), TEXT_DIM), dtype=np.float32)
         for row, frames in enumerate(stretches):
             vectors[row] = self._head(torch.from_numpy(frames).to(self._device)).cpu().numpy()
         return vectors
 
     def score_sounds(self, frames: FloatArray) -> FloatArray:
-        """Frames [frames, FRAME] -> YAMNet's posteriors [frames, CLASSES], in 0 to 1."""
+        """Return YAMNet's posteriors [frames, CLASSES] of frames [frames, FRAME], in 0 to 1."""
         return frames[:, :CLASSES]
 
     def reads_whole(self, texts: Sequence[str]) -> list[bool]:
-        """Whether each text is within the text tower's 256 tokens."""
+        """Return whether each text fits into the text tower's 256 tokens."""
         return self._text.reads_whole(texts)
 
     def embed_text(self, texts: Sequence[str]) -> FloatArray:
-        """n captions -> float32 [n, 384], centred, unit norm."""
+        """Embed n captions -> float32 [n, 384], centred, unit norm."""
         raw = torch.from_numpy(self._text.embed(texts)).to(self._device)
         with torch.inference_mode():
             return np.asarray(self._head.centre_text(raw).cpu().numpy(), dtype=np.float32)
 
     def _checked(self, samples: FloatArray) -> Tensor:
-        longest = round(self.window_seconds * self.sample_rate)
-        if samples.ndim != 1 or not 1 <= samples.shape[0] <= longest:
-            raise ValueError(f"a window must be mono with 1 to {longest} samples, got the shape {samples.shape}")
-        if not np.isfinite(samples).all():
-            raise ValueError("a window holds samples that are not finite")
+        check_window(samples, round(self.window_seconds * self.sample_rate))
         return torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)).to(self._device)
 
 

@@ -1,7 +1,7 @@
-"""HTSAT as LAION and WavCaps store it, for the audio tower of transformers, which is the same network.
+"""Converts HTSAT as LAION and WavCaps store it to the audio tower of transformers, which is the same network.
 
-Their checkpoints share the names of the original HTSAT (Chen et al., arXiv 2202.00874): those of Swin, with queries,
-keys and values in one matrix. The sizes follow from the shapes, so tiny and base are read alike.
+Their checkpoints use the names of the original HTSAT (Chen et al., arXiv 2202.00874), which are those of Swin, with
+queries, keys and values in one matrix. The sizes follow from the shapes, so tiny and base are read in the same way.
 """
 
 import re
@@ -15,7 +15,7 @@ from models.checkpoints import Weights, expect
 from models.clap.mel import MelSettings, mel_filters
 from models.weights import WrongWeights
 
-# Heads for the classes of AudioSet, and what is computed from the sizes alone.
+# Heads for the classes of AudioSet, and tables that follow from the sizes.
 _UNUSED = re.compile(r"(tscam_conv|head|spectrogram_extractor|logmel_extractor|audio_feats_extractor)\.|.*\.attn_mask$")
 _RENAMED = (
     (re.compile(r"^bn0\."), "batch_norm."),
@@ -32,7 +32,7 @@ _FILTERS_APART = 1e-3
 
 
 def audio_config(weights: Weights, path: Path, projection_dim: int) -> Any:
-    """The `ClapAudioConfig` of the HTSAT in `weights`. Raises `WrongWeights` if there is none."""
+    """Return the `ClapAudioConfig` of the HTSAT in `weights`. Raises `WrongWeights` if there is none."""
     from transformers import ClapAudioConfig
 
     width = expect(weights, "patch_embed.proj.weight", path).shape[0]
@@ -65,7 +65,7 @@ def audio_config(weights: Weights, path: Path, projection_dim: int) -> Any:
 
 
 def audio_weights(weights: Weights) -> Weights:
-    """HTSAT's weights under the names of `ClapAudioModel`; heads that no embedding uses are left out."""
+    """Return HTSAT's weights under the names of `ClapAudioModel`, without heads that no embedding uses."""
     renamed: Weights = {}
     for name, value in weights.items():
         if _UNUSED.match(name):
@@ -81,7 +81,7 @@ def audio_weights(weights: Weights) -> Weights:
 
 
 def check_filters(found: Tensor | None, settings: MelSettings, path: Path) -> None:
-    """Raises `WrongWeights` if a checkpoint that stores its mel filters was trained on others than `settings` say."""
+    """Raise `WrongWeights` if a checkpoint stores mel filters that differ from those of `settings`."""
     if found is None:
         return
     wanted = mel_filters(settings)

@@ -1,4 +1,4 @@
-"""CLAPs of transformers: ``laion/clap-htsat-unfused`` and its relatives, from the hub or from a folder."""
+"""CLAPs of transformers, such as ``laion/clap-htsat-unfused``, from the hub or from a folder."""
 
 import pickle
 from pathlib import Path
@@ -14,7 +14,7 @@ from models.clap.tokenizer import CaptionTokens
 from models.clap.two_towers import TwoTowerClap
 from models.weights import MissingWeights, WrongWeights, find
 
-# LAION trained with this context; the positions beyond are RoBERTa's and never saw a caption.
+# LAION trained with this context. RoBERTa has more positions, which never saw a caption.
 LONGEST = 77
 
 
@@ -27,8 +27,8 @@ class ClapTowers:
 
     def hear(self, mel: Tensor) -> Tensor:
         """See `models.clap.two_towers.Towers`."""
-        # A window is never longer than what the tower sees, so a fused model has nothing to fuse. The extractor of
-        # transformers marks a random one as longer.
+        # A window is never longer than the tower's input, so a fused model has nothing to fuse. The extractor of
+        # transformers would mark a random window as longer.
         longer = torch.zeros(len(mel), 1, dtype=torch.bool, device=mel.device) if self._fused else None
         heard: Tensor = self._model.get_audio_features(input_features=mel, is_longer=longer).pooler_output
         return heard
@@ -44,7 +44,7 @@ class ClapTowers:
 
 
 def from_model(backend: str, model: Any, mel: MelSettings, tokens: CaptionTokens, device: torch.device) -> TwoTowerClap:
-    """A CLAP around a `ClapModel` that has its weights. Raises `WrongWeights` if the tokens do not fit it."""
+    """Make a CLAP from a loaded `ClapModel`. Raises `WrongWeights` if the tokens do not fit it."""
     text = model.config.text_config
     tokens.check(text.vocab_size, text.pad_token_id)
     return TwoTowerClap(
@@ -64,14 +64,16 @@ def load_huggingface(
     """Load a CLAP of transformers strictly.
 
     Args:
-        source: a folder (nothing is fetched) or a model of the hub, with ``config.json``, weights (safetensors before
-            torch's own, which is read without unpickling code) and ``preprocessor_config.json``.
+        source: a folder (nothing is fetched) or a model of the hub, with ``config.json``, weights and
+            ``preprocessor_config.json``. Weights in safetensors come before torch's own format, which is read without
+            unpickling code.
         tokenizer: a folder or a model of the hub; by default `source`.
-        revision: of the hub's model.
+        revision: revision of the hub's model.
+        device: where it runs.
 
     Raises:
         MissingWeights: a file is missing, or the hub cannot be reached.
-        WrongWeights: the files do not hold such a model, or hold less or more than one.
+        WrongWeights: the files do not hold such a model, or lack tensors, or hold more.
     """
     from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 
@@ -84,7 +86,7 @@ def load_huggingface(
             config=config,
             dtype=torch.float32,
             weights_only=True,
-            # Not to ignore them: the report below names them, the error otherwise raised does not.
+            # They are not ignored: the report below names them, which the error of transformers does not.
             ignore_mismatched_sizes=True,
             output_loading_info=True,
             **where,
@@ -107,7 +109,7 @@ def _mel_settings(extractor: Any, source: str | Path) -> MelSettings:
     if extractor.padding != "repeatpad" or extractor.top_db is not None:
         raise WrongWeights(
             f"{source}: its extractor has padding {extractor.padding!r} and top_db {extractor.top_db}; "
-            "only 'repeatpad' and none are known"
+            "only 'repeatpad' and None are known"
         )
     return MelSettings(
         sample_rate=extractor.sampling_rate,
@@ -116,7 +118,7 @@ def _mel_settings(extractor: Any, source: str | Path) -> MelSettings:
         bands=extractor.feature_size,
         lowest=extractor.frequency_min,
         highest=extractor.frequency_max,
-        # The extractor keeps both and takes those of torchaudio for fused models, as LAION does.
+        # The extractor has both scales and uses torchaudio's for fused models, as LAION does.
         scale="htk" if extractor.truncation == "fusion" else "slaney",
         seconds=extractor.max_length_s,
     )

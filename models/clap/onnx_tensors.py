@@ -1,7 +1,7 @@
-"""The tensors of an ONNX file, as its authors stored them; the graph is not read.
+"""Reads the tensors of an ONNX file, not its graph.
 
-Only the messages and fields named here are described to protobuf (onnx/onnx.proto, numbers of IR version 3 and on),
-which skips all others. So nothing else than protobuf is needed, and no code of a model runs.
+Only the messages and fields named here are described to protobuf (onnx/onnx.proto, numbers from IR version 3 on); it
+skips all others. So protobuf is the only dependency, and no code of a model runs.
 """
 
 from functools import cache
@@ -15,7 +15,7 @@ from torch import Tensor
 _FLOAT = 1  # TensorProto.DataType
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _PACKAGE = "drcap.onnx"
-# Message -> field -> number, type, repeated, message of the field.
+# Message -> field -> number, type, whether repeated, message type of the field.
 _MESSAGES: dict[str, dict[str, tuple[int, int, bool, str]]] = {
     "Entry": {"key": (1, _FIELD.TYPE_STRING, False, ""), "value": (2, _FIELD.TYPE_STRING, False, "")},
     "Tensor": {
@@ -31,20 +31,20 @@ _MESSAGES: dict[str, dict[str, tuple[int, int, bool, str]]] = {
 
 
 def read_tensors(model: bytes, data: bytes) -> dict[str, Tensor]:
-    """Tensors of float32 by name.
+    """Read float32 tensors by name.
 
     Args:
         model: the ONNX file.
-        data: the file beside it that holds its larger tensors.
+        data: the file beside it with the larger tensors.
 
     Raises:
-        ValueError: the file is no ONNX file, or a tensor is not all there.
+        ValueError: the file is not an ONNX file, or a tensor is incomplete.
     """
     parsed = _model_class()()
     try:
         parsed.ParseFromString(model)
-    except Exception as error:  # DecodeError, of which protobuf has one an implementation
-        raise ValueError(f"it is no ONNX file: {error}") from error
+    except Exception as error:  # each implementation of protobuf has its own DecodeError
+        raise ValueError(f"it is not an ONNX file: {error}") from error
     return {one.name: _tensor(one, data) for one in parsed.graph.initializer if one.data_type == _FLOAT}
 
 

@@ -1,7 +1,7 @@
-"""A BERT encoder over packed texts: tokens of many texts end to end, without padding.
+"""A BERT encoder over packed texts: the tokens of many texts end to end, without padding.
 
-Linear layers, norms and activations take all tokens as rows; attention runs over the texts of one length at a time.
-So no time goes into padding, and no text's result depends on which others are there.
+Linear layers, norms and activations take all tokens as rows. Attention runs over the texts of one length at a time. So
+no time goes into padding, and the result for a text does not depend on the other texts.
 """
 
 from collections.abc import Sequence
@@ -11,15 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.device.int8 import join_linears
+
 
 class PackedBert(nn.Module):
-    """The layers of a `BertModel` of transformers, its weights shared."""
+    """The layers of a `BertModel` of transformers. It shares the model's weights."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         embeddings = model.embeddings
         self.words: Any = embeddings.word_embeddings
-        # Every token is of the first segment, so its embedding goes into that of the position.
+        # Every token is in the first segment, so the segment's embedding is added to the positions once.
         positions = embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
         self.positions = nn.Parameter(positions.detach(), requires_grad=False)
         self.norm: nn.LayerNorm = embeddings.LayerNorm
@@ -30,11 +32,11 @@ class PackedBert(nn.Module):
         """Encode packed texts.
 
         Args:
-            tokens: ids of all texts end to end [t], texts of one length beside each other.
+            tokens: ids of all texts end to end [t]; texts of one length stand together.
             texts: (count, length) for each run of texts of one length; the products sum to t.
 
         Returns:
-            mean of each text's last hidden states, float32 [n, hidden].
+            The mean of each text's last hidden states, float32 [n, hidden].
         """
         places = [torch.arange(length, device=tokens.device).repeat(count) for count, length in texts]
         x = self.norm(self.words(tokens) + self.positions[torch.cat(places)])
@@ -49,7 +51,7 @@ class _Layer(nn.Module):
         super().__init__()
         self._heads = heads
         attention = layer.attention.self
-        self.qkv = _side_by_side(attention.query, attention.key, attention.value)
+        self.qkv = join_linears(False, attention.query, attention.key, attention.value)
         self.attended: nn.Linear = layer.attention.output.dense
         self.attended_norm: nn.LayerNorm = layer.attention.output.LayerNorm
         self.inner: nn.Linear = layer.intermediate.dense
@@ -72,11 +74,3 @@ class _Layer(nn.Module):
 
 def _runs(rows: Tensor, texts: Sequence[tuple[int, int]]) -> tuple[Tensor, ...]:
     return torch.split_with_sizes(rows, [count * length for count, length in texts])
-
-
-def _side_by_side(*parts: nn.Linear) -> nn.Linear:
-    """One linear layer whose outputs are those of all parts."""
-    layer = nn.Linear(parts[0].in_features, sum(part.out_features for part in parts), device="meta")
-    layer.weight = nn.Parameter(torch.cat([part.weight.detach() for part in parts]), requires_grad=False)
-    layer.bias = nn.Parameter(torch.cat([part.bias.detach() for part in parts]), requires_grad=False)
-    return layer

@@ -1,4 +1,4 @@
-"""Sounds: the kinds of sound that a CLAP can be asked for, and where its text side has them."""
+"""The kinds of sound that a CLAP scores, and the embeddings of their names."""
 
 import json
 from collections.abc import Sequence
@@ -10,43 +10,44 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from models.clap.base import Clap, FloatArray
+from models.clap.base import Clap
+from models.vectors import FloatArray
 from models.weights import MissingWeights, WrongWeights
 
 _VECTORS, _NAMES = "vectors", "names"
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of sound: its name in AudioSet's ontology, and the few everyday words that people are shown."""
+class SoundKind:
+    """A kind of sound: its name in AudioSet's ontology, and a label in everyday words."""
 
     name: str
     label: str
 
 
 @cache
-def vocabulary() -> tuple[Kind, ...]:
-    """The 521 kinds of AudioSet that YAMNet tells apart, in its order. Two of them may have one label."""
+def vocabulary() -> tuple[SoundKind, ...]:
+    """Return the 521 kinds of AudioSet that YAMNet tells apart, in its order. Two kinds may share a label."""
     text = Path(__file__).with_name("sounds.json").read_text(encoding="utf-8")
-    return tuple(Kind(**one) for one in json.loads(text))
+    return tuple(SoundKind(**one) for one in json.loads(text))
 
 
 @dataclass(frozen=True)
 class Sounds:
-    """Kinds of sound as one CLAP reads them: n names, and vectors float32 [n, d] of unit norm."""
+    """Kinds of sound for one CLAP: n names, and their embeddings float32 [n, d], unit norm."""
 
     names: tuple[str, ...]
     vectors: FloatArray
 
     @classmethod
     def read_by(cls, clap: Clap) -> "Sounds":
-        """Those of the `vocabulary`, each label once: a second one would take half of its score."""
+        """Embed each label of the `vocabulary` once; a second copy would take half of its score."""
         names = tuple(dict.fromkeys(kind.label for kind in vocabulary()))
         return cls(names, clap.embed_text([f"the sound of {name}" for name in names]))
 
     @classmethod
     def load(cls, path: Path, embedding_dim: int) -> "Sounds":
-        """Raises `MissingWeights` for no file, `WrongWeights` unless it holds names, each with such a vector."""
+        """Read a file. Raises `MissingWeights`, or `WrongWeights` unless it holds names, each with a vector of d."""
         if not path.is_file():
             raise MissingWeights(f"there is no file {path}")
         try:
@@ -70,7 +71,7 @@ class Sounds:
         save_file({_VECTORS: self.vectors}, path, {_NAMES: json.dumps(self.names, ensure_ascii=False)})
 
     def scores(self, vectors: FloatArray, temperature: float) -> FloatArray:
-        """Shares of the names in what is heard: unit vectors [f, d] -> [f, n], the softmax of the cosines."""
+        """Return the softmax of the cosines to the names: unit vectors [f, d] -> shares [f, n]."""
         logits = vectors.astype(np.float64) @ self.vectors.T.astype(np.float64) / temperature
         shares = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
         return np.asarray(shares / shares.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Sizes of a RoBERTa or BERT, read off its weights."""
+"""Reads the sizes of a RoBERTa or BERT from its weights."""
 
 from pathlib import Path
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 from models.checkpoints import Weights, expect
 from models.weights import WrongWeights
 
-# Both have heads of this size, whatever their width.
+# Heads of both have this size at every width.
 _HEAD = 64
 
 
 def text_sizes(weights: Weights, path: Path) -> dict[str, Any]:
-    """What a configuration of transformers needs to know. Raises `WrongWeights` if this is no such encoder."""
+    """Return the sizes as a configuration of transformers names them. Raises `WrongWeights` for another network."""
     vocabulary, width = expect(weights, "embeddings.word_embeddings.weight", path).shape
     layers = len({name.split(".")[2] for name in weights if name.startswith("encoder.layer.")})
     if not layers or width % _HEAD:
-        raise WrongWeights(f"{path} holds no RoBERTa and no BERT: {layers} layers of width {width}")
+        raise WrongWeights(f"{path} holds neither RoBERTa nor BERT: {layers} layers of width {width}")
     return {
         "vocab_size": vocabulary,
         "hidden_size": width,

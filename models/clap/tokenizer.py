@@ -1,4 +1,4 @@
-"""Captions as tokens for a CLAP's text tower."""
+"""Turns captions into tokens for a CLAP's text tower."""
 
 import hashlib
 import threading
@@ -14,7 +14,7 @@ HUB_NAMES: dict[Family, str] = {"roberta": "roberta-base", "bert": "bert-base-un
 
 
 class CaptionTokens:
-    """A tokenizer, and how many tokens of a caption the text tower was trained to read."""
+    """A tokenizer, and the number of tokens of a caption that the text tower was trained to read."""
 
     def __init__(self, tokenizer: Any, longest: int) -> None:
         self._tokenizer = tokenizer
@@ -23,10 +23,10 @@ class CaptionTokens:
 
     @classmethod
     def load(cls, source: str | Path, family: Family, longest: int, revision: str | None = None) -> "CaptionTokens":
-        """From a folder, of which nothing leaves, or a model of the hub.
+        """Load a tokenizer from a folder, which asks no hub, or from a model of the hub.
 
         Raises:
-            MissingWeights: there is no tokenizer, and none can be fetched.
+            MissingWeights: there is no tokenizer here, and it cannot be fetched.
         """
         from transformers import BertTokenizer, RobertaTokenizer
 
@@ -46,12 +46,12 @@ class CaptionTokens:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for tokenizers of equal words that read equally far."""
+        """Hash of the vocabulary, and the number of tokens read."""
         words = sorted(self._tokenizer.get_vocab().items())
         return f"{hashlib.sha256(repr(words).encode()).hexdigest()[:16]} {self._longest}"
 
     def check(self, rows: int, padding: int) -> None:
-        """Raises `WrongWeights` unless the tokens fit an embedding of `rows` rows whose row `padding` is no word."""
+        """Raise `WrongWeights` unless the tokens fit an embedding of `rows` rows whose row `padding` is the padding."""
         highest = max(self._tokenizer.get_vocab().values())
         if highest >= rows:
             raise WrongWeights(f"the tokenizer has the token {highest}, the text tower only {rows} embeddings")
@@ -59,14 +59,14 @@ class CaptionTokens:
             raise WrongWeights(f"the tokenizer pads with {self._tokenizer.pad_token_id}, the text tower with {padding}")
 
     def reads_whole(self, texts: Sequence[str]) -> list[bool]:
-        """Whether each text is within the longest, the tokens at its ends included."""
+        """Return whether each text fits, with the tokens at its ends."""
         if not texts:
             return []
         return [len(ids) <= self._longest for ids in self._read(texts, truncation=False)["input_ids"]]
 
     def batches(self, texts: Sequence[str], size: int) -> Iterator[tuple[list[int], Any]]:
-        """Rows of `texts`, and their tokens (``input_ids`` and ``attention_mask``, [rows, tokens]) as tensors."""
-        # Sorted by length, a batch holds texts of about one length and wastes little on padding.
+        """Yield rows of `texts` and their tokens (``input_ids`` and ``attention_mask``, [rows, tokens]) as tensors."""
+        # Texts are sorted by length, so a batch holds texts of similar length and needs little padding.
         order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
         for start in range(0, len(order), size):
             rows = order[start : start + size]
@@ -83,10 +83,10 @@ class CaptionTokens:
 
 
 def one_at_a_time(tokenizer: Any) -> Read:
-    """What calls a tokenizer for one thread at a time.
+    """Return a function that calls a tokenizer for one thread at a time.
 
-    A call sets in the tokenizer itself how far it reads and whether it pads; another one meanwhile reads otherwise,
-    or raises ``RuntimeError: Already borrowed``.
+    A call stores truncation and padding in the tokenizer itself. A second call at the same time would use the wrong
+    ones, or raise ``RuntimeError: Already borrowed``.
     """
     lock = threading.Lock()
 

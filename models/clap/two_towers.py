@@ -1,4 +1,4 @@
-"""A CLAP of two transformers: what its backends share once their weights are loaded."""
+"""A CLAP of two transformers, which the backends make once they have loaded the weights."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.checkpoints import digest
-from models.clap.base import FloatArray
 from models.clap.mel import LogMel, MelSettings, fill_windows
 from models.clap.tokenizer import CaptionTokens
 from models.clap.whole_windows import WholeWindows
+from models.vectors import FloatArray
 
 _WINDOWS = 8
 _CAPTIONS = 64
@@ -22,17 +22,17 @@ class Towers(Protocol):
     """The networks of a CLAP, in evaluation mode."""
 
     def hear(self, mel: Tensor) -> Tensor:
-        """Log-mel spectrograms [n, 1, frames, bands] -> vectors [n, d] of any length."""
+        """Embed log-mel spectrograms [n, 1, frames, bands] -> vectors [n, d] of any norm."""
 
     def read(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Tokens [n, tokens] and which of them count -> vectors [n, d] of any length."""
+        """Embed tokens [n, tokens] under a mask of those that count -> vectors [n, d] of any norm."""
 
     def weights(self) -> dict[str, Tensor]:
-        """All that the vectors depend on, by name."""
+        """Return all tensors that the vectors depend on, by name."""
 
 
 class TwoTowerClap(WholeWindows):
-    """Implements `models.clap.base.Clap` with two towers, the front end of one and the tokens of the other."""
+    """Implements `models.clap.base.Clap` with two towers, a mel front end and a tokenizer."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class TwoTowerClap(WholeWindows):
 
     @torch.inference_mode()
     def embed_audio(self, windows: Sequence[FloatArray]) -> FloatArray:
-        """n mono windows of 1 sample up to `window_seconds` -> float32 [n, d], unit norm.
+        """Embed n mono windows of 1 sample up to `window_seconds` -> float32 [n, d], unit norm.
 
         Raises ValueError for a window that is empty, too long, not mono or holds NaN or infinity.
         """
@@ -68,12 +68,12 @@ class TwoTowerClap(WholeWindows):
         return vectors
 
     def reads_whole(self, texts: Sequence[str]) -> list[bool]:
-        """Whether each text is within the tokens that the text tower was trained to read."""
+        """Return whether each text fits into the tokens that the text tower was trained to read."""
         return self._tokens.reads_whole(texts)
 
     @torch.inference_mode()
     def embed_text(self, texts: Sequence[str]) -> FloatArray:
-        """n captions -> float32 [n, d], unit norm. Text beyond the longest is not read."""
+        """Embed n captions -> float32 [n, d], unit norm. Longer texts are cut."""
         vectors = np.empty((len(texts), self.embedding_dim), dtype=np.float32)
         for rows, encoded in self._tokens.batches(texts, _CAPTIONS):
             ids, mask = (encoded[name].to(self._device) for name in ("input_ids", "attention_mask"))

@@ -1,7 +1,7 @@
 """DRCap's own CLAP: `ASE` of WavCaps (HTSAT and RoBERTa, 1024-d, 32 kHz) from its ``best_model.pt``.
 
-Audio is heard by the tower of transformers, which is the same network (`models.clap.htsat`), text by its RoBERTa or
-BERT: the first token's state, no pooler. Both go through Linear - ReLU - Linear.
+The audio tower is HTSAT in transformers (`models.clap.htsat`). The text tower is RoBERTa or BERT in transformers, of
+which the first token's state is used, without pooler. Both outputs go through Linear - ReLU - Linear.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.checkpoints import Weights, expect, load_strictly, part, read_weights
+from models.checkpoints import Weights, expect, load_strictly, read_weights, weights_under
 from models.clap.backend import checkpoint_backend
 from models.clap.htsat import audio_config, audio_weights, check_filters
 from models.clap.mel import MelSettings
@@ -20,9 +20,9 @@ from models.clap.tokenizer import HUB_NAMES, CaptionTokens, Family
 from models.clap.two_towers import TwoTowerClap
 from models.weights import WrongWeights
 
-# Trained on captions cut here (`max_length=30` in its text encoder).
+# It was trained on captions cut to this many tokens (`max_length=30` in its text encoder).
 LONGEST = 30
-# WavCaps takes powers below 1e-10 for silence; DRCap's copy of its front end, with RoBERTa, those below 1e-6.
+# WavCaps raises powers below 1e-10 to it. DRCap's copy of its front end, with RoBERTa, does so below 1e-6.
 _FLOORS: dict[Family, float] = {"roberta": 1e-6, "bert": 1e-10}
 _AUDIO = "audio_encoder.audio_enc."
 _TEXT = "text_encoder.text_encoder."
@@ -36,7 +36,7 @@ _NOT_STORED = re.compile(
 
 
 class AseTowers(nn.Module):
-    """The networks of `ASE`, under the names of its checkpoint where they are not those of HTSAT."""
+    """The networks of `ASE`. Layers outside HTSAT have the names of its checkpoint."""
 
     def __init__(self, audio: Any, text: Any, family: Family, embedding_dim: int) -> None:
         from transformers import BertModel, ClapAudioModel, RobertaModel
@@ -51,7 +51,7 @@ class AseTowers(nn.Module):
 
     @property
     def temperature(self) -> float:
-        """The learned temperature, the authors' tau."""
+        """The learned temperature, which is the authors' tau."""
         return float(self.temp.detach())
 
     def hear(self, mel: Tensor) -> Tensor:
@@ -77,6 +77,7 @@ def load_wavcaps(path: Path, tokenizer: str | Path | None, device: torch.device)
         path: ``best_model.pt``, or the same weights in a ``.safetensors`` file.
         tokenizer: folder or hub name of the text tower's tokenizer; by default the hub's ``roberta-base`` or
             ``bert-base-uncased``.
+        device: where it runs.
 
     Raises:
         MissingWeights: the file or the tokenizer is missing.
@@ -97,9 +98,9 @@ def load_wavcaps(path: Path, tokenizer: str | Path | None, device: torch.device)
 
 
 def build_towers(weights: Weights, path: Path) -> tuple[AseTowers, Family, MelSettings]:
-    """The networks with these weights, which text tower they have, and their front end. Raises `WrongWeights`."""
+    """Return the networks with these weights, the kind of text tower, and the front end. Raises `WrongWeights`."""
     used = {name: value for name, value in weights.items() if not _UNUSED.match(name)}
-    audio, text = part(used, _AUDIO), part(used, _TEXT)
+    audio, text = weights_under(_AUDIO, used), weights_under(_TEXT, used)
     config, family = _text_config(text, path)
     settings = MelSettings(sample_rate=32_000, hop=320, floor=_FLOORS[family])
     check_filters(audio.get(_FILTERS), settings, path)
@@ -110,12 +111,12 @@ def build_towers(weights: Weights, path: Path) -> tuple[AseTowers, Family, MelSe
     renamed |= {name: value for name, value in used.items() if not name.startswith((_AUDIO, _TEXT))}
     load_strictly(towers, renamed, path)
     if not towers.temperature > 0:
-        raise WrongWeights(f"{path}: temp is {towers.temperature}, a temperature is above 0")
+        raise WrongWeights(f"{path}: temp is {towers.temperature}, but a temperature is above 0")
     return towers, family, settings
 
 
 def stored_weights(weights: Weights) -> Weights:
-    """What of a checkpoint is worth keeping: all but the classifier and the tables of the Fourier transform."""
+    """Return the weights worth keeping: all but the classifier and the tables of the Fourier transform."""
     return {name: value for name, value in weights.items() if not _NOT_STORED.match(name)}
 
 
@@ -127,7 +128,7 @@ def _text_config(weights: Weights, path: Path) -> tuple[Any, Family]:
     from transformers import BertConfig, RobertaConfig
 
     sizes = text_sizes(weights, path)
-    # BERT tells a first sentence from a second, RoBERTa has one kind only.
+    # BERT has two kinds of segment, RoBERTa has one.
     family: Family = "roberta" if sizes["type_vocab_size"] == 1 else "bert"
     if family == "roberta":
         return RobertaConfig(**sizes, layer_norm_eps=1e-5), family

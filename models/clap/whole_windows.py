@@ -1,18 +1,17 @@
-"""Windows heard as a whole: what CLAPs share that have one vector for a window, and nothing finer."""
+"""The base of CLAPs that have one vector a window and nothing finer."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
 
-from models.clap.base import FloatArray
-from models.vectors import mean_direction
+from models.vectors import FloatArray, mean_direction
 
 
 class WholeWindows:
-    """What of `models.clap.base.Clap` follows from `embed_audio`: a frame is a window, its features are its vector.
+    """Implements the part of `models.clap.base.Clap` that follows from `embed_audio`: one frame a window, its vector.
 
-    Such a CLAP knows no kinds of sound by itself; `models.clap.naming` has what gives it some.
+    Such a CLAP scores no kinds of sound by itself; `models.clap.zero_shot` adds scores.
     """
 
     window_seconds: float
@@ -42,7 +41,7 @@ class WholeWindows:
 
 
 def mean_directions(stretches: Sequence[FloatArray], dimension: int) -> FloatArray:
-    """The mean direction of each n unit vectors [n, d]: [stretches, d]."""
+    """Return the mean direction of each stretch of unit vectors [n, d]: [stretches, d]."""
     vectors = np.empty((len(stretches), dimension), dtype=np.float32)
     for row, stretch in enumerate(stretches):
         vectors[row] = mean_direction(stretch)

@@ -1,12 +1,13 @@
-"""A CLAP inside another: what a CLAP shares that changes one thing of the one in it."""
+"""The base of CLAPs that wrap another CLAP and change one thing about it."""
 
 from collections.abc import Sequence
 
-from models.clap.base import Clap, FloatArray
+from models.clap.base import Clap
+from models.vectors import FloatArray
 
 
-class WrappedClap:
-    """Implements `models.clap.base.Clap` as the CLAP in it does, but for what a class that inherits changes."""
+class ClapWrapper:
+    """Implements `models.clap.base.Clap` by passing every call to the wrapped CLAP."""
 
     def __init__(self, clap: Clap) -> None:
         self._clap = clap
@@ -43,5 +44,5 @@ class WrappedClap:
         return self._clap.embed_text(texts)
 
     def _each_by_itself(self, frames: FloatArray) -> FloatArray:
-        """Frames [n, features] -> the vector that the CLAP in it has for each alone [n, d]."""
+        """Embed each frame alone with the wrapped CLAP: frames [n, features] -> [n, d]."""
         return self._clap.embed_frames([frames[row : row + 1] for row in range(len(frames))])

@@ -1,12 +1,11 @@
-"""Audio tower of the embedded CLAP: YAMNet, from the ONNX file inside the package sead.
+"""The first audio tower of the embedded CLAP: YAMNet, from the ONNX file in the package sead.
 
 YAMNet (Google, Apache-2.0; github.com/tensorflow/models, research/audioset/yamnet) is MobileNet v1 (arXiv 1704.04861)
-over log-mel patches of 0.96 s, trained to tell the 521 classes of AudioSet. Knows log-mel patches, their 1,024
-features and the logits of the classes; knows nothing of text.
+over log-mel patches of 0.96 s, trained on the 521 classes of AudioSet. This module turns samples into log-mel patches,
+patches into 1,024 features, and features into logits of the classes. It knows nothing of text.
 
-The file holds a network quantised to 8 bits for one accelerator, as float32 tensors that are multiples of the steps of
-their channels. Read as plain tensors the activations stay in float32: the posteriors are no longer multiples of 0.76
-in logits, and no other runtime is needed.
+The file holds a network quantised to 8 bits for one accelerator, stored as float32 tensors. Here they are read as plain
+tensors, so activations stay in float32, logits are no longer multiples of 0.76, and no other runtime is needed.
 """
 
 import math
@@ -28,14 +27,14 @@ HOP = 48
 BANDS = 64
 FEATURES = 1_024
 CLASSES = 521
-# In the order of the class map of AudioSet that YAMNet was trained with.
+# Index of the class `Silence` in YAMNet's class map.
 SILENCE = 494
 
 _FRAME, _STEP, _FFT = 400, 160, 512
 STEP_SECONDS = _STEP / SAMPLE_RATE
 _LOWEST, _HIGHEST = 125.0, 7_500.0
 _OFFSET = 1e-3
-# A window is scaled to this peak: YAMNet takes a quiet recording for silence.
+# A window is scaled to this peak, because YAMNet takes a quiet recording for silence.
 _PEAK = 0.5
 _NOTHING = 1e-9
 # Output channels and stride of the 13 depthwise separable layers (MobileNet v1, table 1), after one plain convolution.
@@ -44,9 +43,9 @@ _FIRST = 32
 
 
 def mel_filters() -> Tensor:
-    """Triangular filters on the HTK mel scale from 125 to 7,500 Hz with peaks of 1: float32 [FFT / 2 + 1, BANDS].
+    """Return triangular filters on the HTK mel scale, 125 to 7,500 Hz, peak 1: float32 [FFT / 2 + 1, BANDS].
 
-    They are triangles over mel, not over Hz, as those of TensorFlow's `linear_to_mel_weight_matrix` are.
+    They are triangles over mel, not over Hz, as in TensorFlow's `linear_to_mel_weight_matrix`.
     """
     from transformers.audio_utils import mel_filter_bank
 
@@ -56,7 +55,7 @@ def mel_filters() -> Tensor:
         min_frequency=_LOWEST,
         max_frequency=_HIGHEST,
         sampling_rate=SAMPLE_RATE,
-        # What transformers calls HTK is the same scale, rounded otherwise.
+        # The HTK scale of transformers is the same but rounded differently.
         mel_scale="kaldi",
         triangularize_in_mel_space=True,
     )
@@ -64,9 +63,9 @@ def mel_filters() -> Tensor:
 
 
 def split_patches(mel: Tensor) -> Tensor:
-    """Log-mel [steps, BANDS] -> [patches, PATCH, BANDS]: at even distances of at most HOP, so that all is heard.
+    """Split log-mel [steps, BANDS] into [patches, PATCH, BANDS] at even distances of at most HOP.
 
-    What is shorter than a patch is repeated until it fills one.
+    Every step is in a patch. Audio shorter than a patch is repeated until it fills one.
     """
     steps = mel.shape[0]
     if steps <= PATCH:
@@ -77,11 +76,11 @@ def split_patches(mel: Tensor) -> Tensor:
 
 
 class _Separable(nn.Module):
-    """A depthwise convolution of 3 x 3 and a pointwise one, each with ReLU; norms are folded into them."""
+    """A depthwise convolution of 3 x 3 and a pointwise one, each with ReLU and its norm folded in."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        # TensorFlow's padding of stride 2 is one zero behind and none before.
+        # TensorFlow pads stride 2 with one zero behind and none before.
         self.behind = stride == 2
         self.depthwise = nn.Conv2d(inputs, inputs, 3, stride, padding=0 if self.behind else 1, groups=inputs)
         self.pointwise = nn.Conv2d(inputs, outputs, 1)
@@ -90,7 +89,7 @@ class _Separable(nn.Module):
         if self.behind:
             x = functional.pad(x, (0, 1, 0, 1))
         x = functional.relu_(self.depthwise(x))
-        # Pixels by channels are a matrix when channels come last, and a matrix product is what BLAS does best.
+        # With channels last, pixels by channels are a matrix, and BLAS is fastest at matrix products.
         patches, channels, height, width = x.shape
         pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)
         mixed = functional.linear(pixels, self.pointwise.weight.flatten(1), self.pointwise.bias).relu_()
@@ -98,7 +97,7 @@ class _Separable(nn.Module):
 
 
 class YamnetTower(nn.Module):
-    """Log-mel front end and network, frozen."""
+    """The log-mel front end and the network, frozen."""
 
     filters: Tensor
     window: Tensor
@@ -121,7 +120,7 @@ class YamnetTower(nn.Module):
 
     @classmethod
     def from_file(cls, path: Path, device: torch.device) -> "YamnetTower":
-        """Load a zip of an ONNX model and the file of its tensors. Raises `WrongWeights`."""
+        """Load a zip with an ONNX model and its file of tensors. Raises `WrongWeights`."""
         tower = cls()
         try:
             weights, biases = _in_order(_unpack(path))
@@ -132,7 +131,7 @@ class YamnetTower(nn.Module):
         return tower.to(device).eval().requires_grad_(requires_grad=False)
 
     def log_mel(self, samples: Tensor) -> Tensor:
-        """Mono samples [n] at SAMPLE_RATE, n >= 1 -> log-mel [steps, BANDS], a step of 10 ms.
+        """Turn mono samples [n] at SAMPLE_RATE, n >= 1, into log-mel [steps, BANDS] with a step of 10 ms.
 
         The window is scaled to a peak of 0.5, so gain does not matter. Frames of 25 ms under a Hann window, magnitudes
         of an FFT of 512 points, log(mel + 0.001).
@@ -144,13 +143,13 @@ class YamnetTower(nn.Module):
         return torch.log(torch.fft.rfft(frames, n=_FFT).abs() @ self.filters + _OFFSET)
 
     def features(self, samples: Tensor) -> Tensor:
-        """Mono samples [n] at SAMPLE_RATE, n >= 1 -> the features of each patch [patches, FEATURES]."""
+        """Turn mono samples [n] at SAMPLE_RATE, n >= 1, into the features of each patch [patches, FEATURES]."""
         patches = split_patches(self.log_mel(samples)).unsqueeze(1)
         x = functional.pad(patches.contiguous(memory_format=torch.channels_last), (0, 1, 0, 1))
         return torch.as_tensor(self.layers(functional.relu_(self.first(x))).mean(dim=(2, 3)))
 
     def logits(self, features: Tensor) -> Tensor:
-        """Features [patches, FEATURES] -> logits of the classes [patches, CLASSES]; several may be heard at once."""
+        """Turn features [patches, FEATURES] into logits [patches, CLASSES]; several classes may sound at once."""
         return torch.as_tensor(self.classes(features))
 
 
@@ -161,7 +160,7 @@ def _unpack(path: Path) -> dict[str, Tensor]:
 
 
 def _in_order(tensors: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Weights and biases in the order of the network: its exporter numbered them in that order."""
+    """Return weights and biases in the order of the network, in which the exporter numbered them."""
     numbered = sorted(
         (int(name.removeprefix("onnx::Conv_")), tensor)
         for name, tensor in tensors.items()
@@ -173,6 +172,6 @@ def _in_order(tensors: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def _names() -> list[str]:
-    """Parameters of `YamnetTower` in the order of the network."""
+    """Return the parameters of `YamnetTower` in the order of the network."""
     layers = [f"layers.{row}.{kind}" for row in range(len(_LAYERS)) for kind in ("depthwise", "pointwise")]
     return [f"{module}.{part}" for module in ("first", *layers, "classes") for part in ("weight", "bias")]

@@ -1,14 +1,15 @@
-"""Naming: a CLAP that tells kinds of sound apart by what it reads, where it has nothing better."""
+"""Scores kinds of sound by the embeddings of their names, for a CLAP that has no classifier."""
 
-from models.clap.base import Clap, FloatArray
+from models.clap.base import Clap
 from models.clap.sounds import Sounds
-from models.clap.wrapped import WrappedClap
+from models.clap.wrapper import ClapWrapper
+from models.vectors import FloatArray
 
 
-class NamingClap(WrappedClap):
-    """A CLAP whose scores of sounds are zero-shot. Implements `models.clap.base.Clap`.
+class ZeroShotClap(ClapWrapper):
+    """A CLAP with zero-shot scores of sounds. Implements `models.clap.base.Clap`.
 
-    It hears and reads as the CLAP in it does, so its fingerprint is that CLAP's.
+    Its vectors are those of the wrapped CLAP, so its fingerprint is the same.
     """
 
     def __init__(self, clap: Clap, sounds: Sounds) -> None:

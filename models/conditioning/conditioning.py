@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from models.conditioning.projection import Moments, Projection
+from models.conditioning.projection import Projection, TextStatistics
 from models.prompt import Prompt
 from models.vectors import FloatArray
 
@@ -44,23 +44,23 @@ class Conditioning:
     vector: Literal["projected", "raw", "none"] = "projected"
 
     def prompts(
-        self, queries: FloatArray, near: Sequence[Sequence[Retrieved]], moments: Moments, similar: int
+        self, queries: FloatArray, near: Sequence[Sequence[Retrieved]], statistics: TextStatistics, similar: int
     ) -> list[Prompt]:
         """Make the prompt of each sound, from unit audio embeddings [n, d]; see `prompt`."""
-        return [self.prompt(query, found, moments, similar) for query, found in zip(queries, near, strict=True)]
+        return [self.prompt(query, found, statistics, similar) for query, found in zip(queries, near, strict=True)]
 
-    def prompt(self, query: FloatArray, near: Sequence[Retrieved], moments: Moments, similar: int) -> Prompt:
+    def prompt(self, query: FloatArray, near: Sequence[Retrieved], statistics: TextStatistics, similar: int) -> Prompt:
         """Make the prompt of one sound.
 
         Args:
             query: unit audio embedding [d].
             near: its neighbours in the domain, best first.
-            moments: statistics of the whole domain.
+            statistics: those of the whole domain's captions.
             similar: neighbours in the prompt as similar captions.
         """
-        return Prompt(self._vector(query, near, moments), tuple(one.caption for one in near[:similar]))
+        return Prompt(self._vector(query, near, statistics), tuple(one.caption for one in near[:similar]))
 
-    def _vector(self, query: FloatArray, near: Sequence[Retrieved], moments: Moments) -> FloatArray:
+    def _vector(self, query: FloatArray, near: Sequence[Retrieved], statistics: TextStatistics) -> FloatArray:
         if self.vector == "raw":
             return query
         if self.vector == "none":
@@ -68,4 +68,4 @@ class Conditioning:
         support = near[: self.neighbours]
         vectors = np.stack([one.vector for one in support])
         scores = np.array([one.score for one in support], dtype=np.float32)
-        return self.projection.project(query, vectors, scores, moments)
+        return self.projection.project(query, vectors, scores, statistics)

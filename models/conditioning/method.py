@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from models.conditioning.conditioning import Conditioning, Retrieved
-from models.conditioning.projection import Moments
+from models.conditioning.projection import TextStatistics
 from models.conditioning.reranking import Reranker, candidates
 from models.decoder import Generated, GenerationOptions
 from models.prompt import Prompt
@@ -54,7 +54,7 @@ class Method:
     """
 
     conditioning: Conditioning
-    search: Callable[[FloatArray, int], Awaitable[tuple[Near, Moments]]]
+    search: Callable[[FloatArray, int], Awaitable[tuple[Near, TextStatistics]]]
     write: Callable[[Sequence[Prompt], GenerationOptions], Awaitable[Sequence[Generated]]]
     embed_text: Callable[[Sequence[str]], Awaitable[FloatArray]]
     reranker: Reranker | None = field(default_factory=Reranker)

@@ -1,4 +1,4 @@
-"""How the cores of a CPU are shared out among what runs at the same time."""
+"""Shares out the cores of a CPU between batches that run at the same time."""
 
 import os
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ _CORES_A_WRITER = 4
 
 @dataclass(frozen=True)
 class Cores:
-    """The share of each.
+    """How the cores are shared out.
 
     Attributes:
-        writers: batches of captions that are written at the same time, in a thread each.
-        threads: that work together within one operation of a model.
+        writers: number of batches of captions written at the same time, each in a thread.
+        threads: number of threads that work together on one operation of a model.
     """
 
     writers: int
@@ -20,14 +20,14 @@ class Cores:
 
 
 def share_cores(count: int | None = None, writers: int | None = None) -> Cores:
-    """Share out cores: two writers wherever there are two cores, and one for every four of many.
+    """Share out cores: two writers from two cores on, and one writer for every four cores of a large machine.
 
-    Threads of one operation wait for each other after each of a model's thousands of small operations, and where
-    somebody else takes a core, all of them wait. Batches that run side by side never do.
+    Threads of one operation wait for each other after each of a model's thousands of small operations. If another
+    process takes one core, all of them wait. Batches that run side by side never wait for each other.
 
     Args:
-        count: cores; those this process may use when left out.
-        writers: how many there are to be, where that is decided.
+        count: number of cores; by default the cores that this process may use.
+        writers: number of writers, if it is already decided.
     """
     cores = max(1, count or available_cores())
     chosen = writers or max(min(2, cores), cores // _CORES_A_WRITER)
@@ -35,7 +35,7 @@ def share_cores(count: int | None = None, writers: int | None = None) -> Cores:
 
 
 def available_cores() -> int:
-    """The cores that this process may use."""
+    """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""What there is to run on, as plain figures, and the devices that people name."""
+"""Finds the devices of a machine, and resolves the device names that people write."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,7 +12,7 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU as torch sees it: its name, its memory in bytes, its compute capability."""
+    """A GPU as torch sees it: name, memory in bytes, compute capability."""
 
     name: str
     memory: int
@@ -21,12 +21,12 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Hardware:
-    """What there is to run on.
+    """The devices of a machine.
 
     Attributes:
         gpus: in torch's order.
-        int8: whether this torch has the integer kernel for the CPU.
-        torchao: whether the library that quantises for GPUs is installed.
+        int8: whether this build of torch has the integer kernel for CPUs.
+        torchao: whether torchao, which quantises for GPUs, is installed.
     """
 
     gpus: tuple[Gpu, ...] = ()
@@ -36,14 +36,14 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Placed:
-    """A device and why it was chosen."""
+    """A device and the reason for it."""
 
     device: torch.device
     reason: str
 
 
 def detect() -> Hardware:
-    """What this machine has."""
+    """Return the devices of this machine."""
     gpus = []
     for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         facts = torch.cuda.get_device_properties(number)
@@ -52,17 +52,17 @@ def detect() -> Hardware:
 
 
 def place(wish: str, there: Hardware) -> Placed:
-    """Resolve ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. Raises ValueError for what is no device or is not there."""
+    """Resolve ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. Raises ValueError if it is not a device of this machine."""
     if wish == "auto":
         if not there.gpus:
             return Placed(torch.device("cpu"), "no GPU is there")
         first, more = there.gpus[0], len(there.gpus) - 1
         reason = f"a GPU is there ({first.name}, {first.memory / _GIB:.0f} GiB)"
-        return Placed(torch.device("cuda", 0), reason + (f", and {more} more that nobody named" if more else ""))
+        return Placed(torch.device("cuda", 0), reason + (f", and {more} more that no setting names" if more else ""))
     try:
         device = torch.device(wish)
     except RuntimeError as error:
-        raise ValueError(f"{wish!r} is no device; use auto, cpu, cuda or cuda:N") from error
+        raise ValueError(f"{wish!r} is not a device; use auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda":
         if not there.gpus:
             raise ValueError(f"{wish!r} was asked for and torch sees no GPU")

@@ -1,7 +1,8 @@
-"""int8 linear layers for CPU whose answer for a row never depends on the other rows.
+"""int8 linear layers for CPUs. The result for a row never depends on the other rows.
 
-The usual dynamic quantisation takes one activation scale from the whole batch, so a caption would change with its
-batch mates. Here each row is scaled by its own largest value before the integer product, whose sums are exact.
+The usual dynamic quantisation takes one activation scale from the whole batch, so a caption would change with the
+other captions of its batch. Here each row is scaled by its own largest value before the integer product, whose sums
+are exact.
 """
 
 import warnings
@@ -11,33 +12,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Without VNNI the kernel adds pairs of products in 16 bits: between them, weights and activations have 15 bits, or
-# the pairs would overflow.
+# Without VNNI the kernel adds pairs of products in 16 bits. Weights and activations share 15 bits; with more, the
+# pairs would overflow.
 _COARSE = 63
 _FINE = 127
 
 
 def int8_supported() -> bool:
-    """Whether this build of torch has the integer kernel."""
+    """Return whether this build of torch has the integer kernel."""
     return torch.backends.quantized.engine in ("x86", "fbgemm") and hasattr(
         torch.ops.quantized, "linear_with_input_q_dq_qweight_dq_output_fp32"
     )
 
 
 class Int8Linear(nn.Module):
-    """Linear layer: weights quantised an output row, activations a token, accumulation exact.
+    """Linear layer with weights quantised per output row, activations per token, and exact accumulation.
 
-    One side has 8 bits and the other 7. Given the `spread` of its inputs, the layer gives the 8 bits to the activations
-    and evens out their columns: what the input is divided by, the weight is multiplied by (SmoothQuant, Xiao et al.,
-    arXiv 2211.10438, with alpha 0.5). Some columns of a text encoder are tens of times as large as the others, which
-    would leave these few levels.
+    One side has 8 bits, the other 7. Given the `spread` of its inputs, the layer gives 8 bits to the activations and
+    evens out their columns: it divides the input and multiplies the weight by the same factors (SmoothQuant, Xiao et
+    al., arXiv 2211.10438, with alpha 0.5). Some columns of a text encoder are tens of times larger than the others;
+    without smoothing the small columns would have few levels.
     """
 
     bias: Tensor | None
     smoothing: Tensor | None
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None, spread: Tensor | None = None) -> None:
-        """Args: weight [out, in] float32, bias [out], spread: typical largest size of each input [in]."""
+        """Args: weight [out, in] float32, bias [out], spread [in]: the typical largest absolute value of each input."""
         super().__init__()
         self.out_features, self.in_features = weight.shape
         self.register_buffer("bias", bias, persistent=False)
@@ -51,14 +52,14 @@ class Int8Linear(nn.Module):
         scales = (weight.abs().amax(dim=1) / levels).clamp(min=1e-12)
         zeros = torch.zeros(self.out_features, dtype=torch.long)
         with warnings.catch_warnings():
-            # torch announces the move of its quantised tensors to torchao; the kernel stays.
+            # torch warns that its quantised tensors move to torchao; the kernel stays.
             warnings.simplefilter("ignore")
             quantised = torch.quantize_per_channel(weight.contiguous(), scales, zeros, 0, torch.qint8)
             self._packed: Any = torch.ops.quantized.linear_prepack(quantised, None)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out], float32."""
-        # Each call of torch costs as much as a small operation itself, so none is made in vain.
+        # A call of torch costs as much as a small operation, so unnecessary calls are avoided.
         rows = x if x.dim() == 2 else x.reshape(-1, self.in_features)
         if self.smoothing is not None:
             rows = rows * self.smoothing
@@ -70,20 +71,18 @@ class Int8Linear(nn.Module):
         return out if x.dim() == 2 else out.reshape(*x.shape[:-1], self.out_features)
 
 
-def quantise_linears(model: nn.Module, biased: bool = False) -> int:
-    """Replace every `nn.Linear` without bias under `model` by its int8 form, and those with one if `biased` is set;
-    returns how many."""
-    found = [(parent, name, layer) for parent, name, layer in _linears(model) if biased or layer.bias is None]
+def quantise_linears(model: nn.Module) -> int:
+    """Replace every `nn.Linear` under `model` by its int8 form. Return how many were replaced."""
+    found = _linears(model)
     for parent, name, layer in found:
-        bias = None if layer.bias is None else layer.bias.detach().float()
-        setattr(parent, name, Int8Linear(layer.weight.detach().float(), bias))
+        setattr(parent, name, join_linears(True, layer))
     return len(found)
 
 
 def quantise_smoothed(model: nn.Module, try_out: Callable[[], object]) -> None:
-    """Replace every `nn.Linear` under `model` by its int8 form, smoothed for what it is given while `try_out` runs.
+    """Replace every `nn.Linear` under `model` by its int8 form, smoothed for its inputs while `try_out` runs.
 
-    `try_out` calls the model on a few typical inputs; a layer it does not reach raises ValueError.
+    `try_out` calls the model on a few typical inputs. Raises ValueError for a layer that it does not reach.
     """
     found = _linears(model)
     spreads: dict[nn.Module, Tensor] = {}
@@ -106,8 +105,24 @@ def quantise_smoothed(model: nn.Module, try_out: Callable[[], object]) -> None:
         setattr(parent, name, Int8Linear(layer.weight.detach().float(), bias, spreads[layer].float()))
 
 
+def join_linears(int8: bool, *parts: Any) -> nn.Module:
+    """Join linear layers of one input into one layer with the outputs of all, in order, in int8 if asked."""
+    weight = torch.cat([part.weight.detach() for part in parts]) if len(parts) > 1 else parts[0].weight.detach()
+    biases = [part.bias for part in parts if part.bias is not None]
+    if biases and len(biases) < len(parts):
+        raise ValueError("joined linear layers must all have a bias, or none")
+    bias = torch.cat([one.detach() for one in biases]) if biases else None
+    if int8:
+        return Int8Linear(weight.float(), None if bias is None else bias.float())
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias, requires_grad=False)
+    return layer
+
+
 def _linears(model: nn.Module) -> list[tuple[nn.Module, str, nn.Linear]]:
-    """(parent, name, layer) of every linear layer under a model."""
+    """Return (parent, name, layer) for every linear layer under a model."""
     return [
         (parent, name, child)
         for parent in model.modules()

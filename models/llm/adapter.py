@@ -1,4 +1,4 @@
-"""The LoRA of a bundle, merged into the LLM it is for."""
+"""Merges the LoRA of a bundle into its LLM."""
 
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ _FILE, _PICKLE = "adapter_model.safetensors", "adapter_model.bin"
 
 
 def merge_lora(llm: Llm, folder: Path) -> None:
-    """Add a LoRA in PEFT's format to the weights it adapts, so that decoding costs nothing more.
+    """Add a LoRA in PEFT's format to the weights that it adapts, so that decoding costs nothing extra.
 
     Raises:
         MissingWeights: a file is missing.
-        WrongWeights: it is no LoRA, or not one of this LLM: every tensor must be there and have its place.
+        WrongWeights: it is not a LoRA, or not for this LLM: a tensor is missing or has no place.
     """
     from peft import get_peft_model
     from peft.utils import set_peft_model_state_dict
@@ -31,7 +31,7 @@ def merge_lora(llm: Llm, folder: Path) -> None:
     if settings.peft_type != "LORA":
         raise WrongWeights(f"{folder} holds an adapter of the kind {settings.peft_type}, and only a LORA can be merged")
     settings.inference_mode = True
-    # Where the LLM lay when the LoRA was trained; PEFT warns if it lies elsewhere now.
+    # This is where the LLM lay when the LoRA was trained. PEFT would warn if it lies elsewhere now.
     settings.base_model_name_or_path = None
     try:
         adapted: Any = get_peft_model(llm.model, settings)

@@ -1,4 +1,4 @@
-"""A LoRA that others trained, checked against the LLM it is for before anything of that LLM is loaded."""
+"""Reads a LoRA and checks it against its LLM before the LLM is loaded."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _LAYER = re.compile(r"base_model\.model\.model\.layers\.(\d+)\.([\w.]+)\.lora_([
 
 @dataclass(frozen=True)
 class LlmFacts:
-    """An LLM's configuration of transformers, and the texts of its start and end token."""
+    """An LLM's name, its configuration in transformers, and the texts of its start and end token."""
 
     name: str
     config: Any
@@ -37,7 +37,7 @@ class LlmFacts:
 
 
 def read_llm(source: str) -> LlmFacts:
-    """From a folder or GGUF file, of which nothing leaves, or the hub. Raises `MissingWeights`."""
+    """Read a folder or GGUF file, which asks no hub, or a model of the hub. Raises `MissingWeights`."""
     from transformers import AutoConfig, AutoTokenizer
 
     path = Path(source)
@@ -53,15 +53,15 @@ def read_llm(source: str) -> LlmFacts:
 
 
 def read_adapter(folder: Path) -> tuple[Any, Weights]:
-    """PEFT's `LoraConfig` and its weights. Raises `MissingWeights` or `WrongWeights`."""
+    """Read PEFT's `LoraConfig` and its weights. Raises `MissingWeights` or `WrongWeights`."""
     from peft import LoraConfig
 
     if not (folder / "adapter_config.json").is_file():
-        raise MissingWeights(f"{folder} has no adapter_config.json: it is no folder of PEFT")
+        raise MissingWeights(f"{folder} has no adapter_config.json: it is not a folder of PEFT")
     try:
         settings: Any = LoraConfig.from_pretrained(str(folder))
     except (ValueError, TypeError) as error:
-        raise WrongWeights(f"{folder}/adapter_config.json describes no LoRA: {error}") from error
+        raise WrongWeights(f"{folder}/adapter_config.json does not describe a LoRA: {error}") from error
     for name in _FILES:
         if (folder / name).is_file():
             return settings, read_weights(folder / name)
@@ -69,13 +69,13 @@ def read_adapter(folder: Path) -> tuple[Any, Weights]:
 
 
 def check_adapter(weights: Weights, settings: Any, llm: LlmFacts, path: Path) -> None:
-    """Raises `WrongWeights` unless the weights are all that this LoRA of this LLM has, each in its shape."""
+    """Raise `WrongWeights` unless the weights are exactly those of this LoRA for this LLM, with their shapes."""
     from peft import get_peft_model
     from peft.utils import get_peft_model_state_dict
     from transformers import AutoModelForCausalLM
 
     settings.base_model_name_or_path = None
-    # Names and shapes only: on the meta device a model of any size takes no memory.
+    # Only names and shapes are needed, and on the meta device a model of any size takes no memory.
     with torch.device("meta"):
         kind: Any = AutoModelForCausalLM
         base: Any = kind.from_config(llm.config)
@@ -93,9 +93,9 @@ def check_adapter(weights: Weights, settings: Any, llm: LlmFacts, path: Path) ->
 
 
 def check_adapter_of_gguf(weights: Weights, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
-    """As `check_adapter`, for a LoRA of linear layers of the LLM in a GGUF file, whose tensors have these shapes.
+    """Check a LoRA for the LLM in a GGUF file whose tensors have these shapes, as `check_adapter` does.
 
-    Building a model of transformers from such a file takes most of a minute.
+    To build a model of transformers from such a file would take most of a minute.
     """
     for name, value in weights.items():
         found = _LAYER.fullmatch(name)
@@ -104,7 +104,7 @@ def check_adapter_of_gguf(weights: Weights, shapes: Mapping[str, tuple[int, ...]
         tensor = f"blk.{found[1]}.{_IN_GGUF[found[2]]}.weight"
         if tensor not in shapes:
             raise WrongWeights(f"{path}: {name} is for a layer that the LLM does not have")
-        # GGUF names what goes in first; A takes that to the rank, B the rank to what comes out.
+        # GGUF puts inputs first. A maps inputs to the rank, B maps the rank to outputs.
         inputs, outputs = shapes[tensor]
         size, side = (inputs, 1) if found[3] == "A" else (outputs, 0)
         if value.dim() != 2 or value.shape[side] != size:
@@ -116,7 +116,7 @@ def check_adapter_of_gguf(weights: Weights, shapes: Mapping[str, tuple[int, ...]
 
 
 def save_adapter(weights: Weights, settings: Any, llm: str, folder: Path) -> None:
-    """Write PEFT's folder, in safetensors."""
+    """Write a folder of PEFT, with weights in safetensors."""
     folder.mkdir()
     tensors = {name: value.float().contiguous().clone() for name, value in weights.items()}
     save_file(tensors, folder / _FILES[0])

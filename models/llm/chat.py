@@ -1,7 +1,7 @@
-"""A prompt as the turn of a user, in the manner of speaking that an LLM was tuned on: its own chat template.
+"""Turns a prompt into a user's message with the chat template of an LLM that was tuned for chat.
 
-What the chat template writes around the prompt becomes part of the prompt template, once and for all. So training and
-inference see the same, and captions never pass through the chat template: what looks like a turn in one stays text.
+The text that the chat template writes around the prompt becomes part of the prompt template. So training and inference
+see the same text, and captions never pass through the chat template: a caption that looks like a turn stays text.
 """
 
 from dataclasses import replace
@@ -10,27 +10,27 @@ from typing import Any
 from models.prompt import PromptTemplate
 from models.weights import WrongWeights
 
-# Some chat templates tell the day, and a caption should not depend on that.
+# Some chat templates state the date, and a caption should not depend on it.
 _SAME_DAY = "{%- macro strftime_now(format) -%}01 Jan 2026{%- endmacro -%}"
 
 
 def in_chat(template: PromptTemplate, tokenizer: Any, system: str | None = None) -> PromptTemplate:
-    """A prompt template that is sent as a user's message, and answered.
+    """Return the prompt template with the chat around it: a user's message and the start of the answer.
 
     Args:
-        template: of the prompt.
-        tokenizer: of transformers.
-        system: message before that of the user; what the chat template itself has there when left out.
+        template: template of the prompt.
+        tokenizer: tokenizer of transformers.
+        system: message before the user's; by default the chat template's own.
 
     Raises:
-        WrongWeights: the tokenizer has no chat template, or one that does not hold the prompt once and as it is.
+        WrongWeights: the tokenizer has no chat template, or one that does not hold the unchanged prompt once.
     """
     if not tokenizer.chat_template:
         raise WrongWeights("the bundle asks for a chat (prompt.chat), and the LLM's tokenizer has no chat template")
     messages = [{"role": "user", "content": template.text}]
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
-    # Imported here: transformers brings it, and only a chat needs it.
+    # Imported here, because only a chat needs it. It comes with transformers.
     from jinja2 import TemplateError
 
     try:
@@ -39,7 +39,7 @@ def in_chat(template: PromptTemplate, tokenizer: Any, system: str | None = None)
             chat_template=_SAME_DAY + tokenizer.get_chat_template(),
             tokenize=False,
             add_generation_prompt=True,
-            # Of LLMs that reason before they answer.
+            # For LLMs that reason before they answer.
             enable_thinking=False,
         )
         return replace(template, text=str(text), starts=False)

@@ -1,4 +1,4 @@
-"""The decoder of DRCap: projector and causal LLM write a caption from a vector and similar captions."""
+"""The decoder of DRCap: projector and LLM write a caption from a vector and similar captions."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from models.llm.prompt_batch import PromptBatch
 from models.prompt import Prompt, PromptTemplate, encode_prompt
 
 Begin = Callable[[Sequence[Tensor], Tensor], StepModel]
-"""Embeddings of prompts, [length, hidden] each, and the tokens that are never written -> the LLM about to read them."""
+"""Starts a batch: embeddings of prompts [length, hidden], tokens that are never written -> `StepModel`."""
 
 _SPACES = re.compile(r"\s+")
 
@@ -29,11 +29,11 @@ class LlmDecoder:
     ) -> None:
         """
         Args:
-            llm: its tokenizer and embeddings are used, and its layers unless `begin` has others.
-            projector: audio embedding -> tokens of the LLM.
-            template: of the prompt.
-            model_name: for answers and logs.
-            begin: starts a batch; padded batches of the LLM itself when left out.
+            llm: gives tokenizer and embeddings, and the layers unless `begin` has others.
+            projector: turns an audio embedding into tokens of the LLM.
+            template: template of the prompts.
+            model_name: name in answers and logs.
+            begin: starts a batch; by default padded batches of the LLM itself.
         """
         if projector.llm_dim != llm.hidden_size:
             raise ValueError(
@@ -44,13 +44,13 @@ class LlmDecoder:
         self._projector = projector
         self._template = template
         self._begin: Begin = begin or partial(PromptBatch, llm.model)
-        # A caption is one line: a line break ends it as the end token does.
+        # A caption is one line, so a line break ends it as the end token does.
         self._end_tokens = llm.end_tokens | frozenset(llm.tokenize("\n")[-1:])
         self._forbidden = torch.tensor(sorted(set(llm.control_tokens.values()) - llm.end_tokens), dtype=torch.long)
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Prompt], options: GenerationOptions, gone: Gone = nobody) -> list[Generated]:
-        """One caption a prompt, in order; see `models.decoder.Decoder`."""
+        """Write one caption a prompt, in order; see `models.decoder.Decoder`."""
         if not prompts:
             return []
         batch = self._begin(self._embed(prompts), self._forbidden)
@@ -61,13 +61,13 @@ class LlmDecoder:
         ]
 
     def _embed(self, prompts: Sequence[Prompt]) -> list[Tensor]:
-        """Input embeddings of each prompt [length, hidden]."""
+        """Return the input embeddings of each prompt [length, hidden]."""
         device = self._llm.model.device
         table: Any = self._llm.model.get_input_embeddings()
         rows = []
         for prompt in prompts:
             before, after = encode_prompt(self._llm, self._template, prompt)
-            # One at a time: a product over several rows may round otherwise than over one.
+            # One prompt at a time, because a product over several rows may round differently.
             audio = self._projector(torch.as_tensor(prompt.vector).float()[None])[0].to(table.weight)
             around = [table(torch.tensor(tokens, dtype=torch.long, device=device)) for tokens in (before, after)]
             rows.append(torch.cat([around[0], audio, around[1]]))

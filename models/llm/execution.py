@@ -1,4 +1,4 @@
-"""How an LLM is run where it stands: packed or padded, in int8 or as it is."""
+"""Chooses how an LLM runs on its device: packed or padded, in int8 or as it is."""
 
 import logging
 from functools import partial
@@ -15,11 +15,11 @@ logger = logging.getLogger(__name__)
 
 
 def begin_batches(llm: Llm, int8: bool) -> Begin:
-    """What starts the batches of an LLM, on the device that it is on.
+    """Return the function that starts batches of an LLM on its device.
 
     Args:
-        llm: its layers are taken out or replaced where that runs faster; tokenizer and embeddings stay.
-        int8: quantise the linear layers; on the CPU alone.
+        llm: its layers are taken out or replaced if that is faster; tokenizer and embeddings stay.
+        int8: quantise the linear layers; only on a CPU.
     """
     on_cpu = llm.model.device.type == "cpu"
     if int8 and on_cpu and not int8_supported():
@@ -28,6 +28,6 @@ def begin_batches(llm: Llm, int8: bool) -> Begin:
     if packable(llm.model):
         return partial(PackedBatch, PackedLlama(llm.model, int8).eval())
     if int8 and on_cpu:
-        quantise_linears(llm.model, biased=True)
+        quantise_linears(llm.model)
         use_double_attention(llm.model)
     return partial(PromptBatch, llm.model)

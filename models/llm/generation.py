@@ -1,4 +1,4 @@
-"""Decoding: token by token, for a batch of prompts that do not see each other."""
+"""Decodes captions token by token, for a batch of prompts that do not affect each other."""
 
 import math
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from models.decoder import GenerationOptions, Gone, nobody
 
 
 class StepModel(Protocol):
-    """A language model in the middle of a batch; row r continues sequence r, those of a prompt stand together.
+    """A language model in the middle of a batch. Row r continues sequence r; rows of one prompt stand together.
 
-    The scores it gives are the caller's to change.
+    The caller may change the scores that it gets.
     """
 
     def start(self) -> Tensor:
-        """Read the prompts; log-probabilities of the first token, [n, vocabulary]."""
+        """Read the prompts. Return log-probabilities of the first token [n, vocabulary]."""
 
     def step(self, rows: Tensor, tokens: Tensor) -> Tensor:
-        """Continue from the given former rows [m] with tokens [m]; log-probabilities of the next, [m, vocabulary]."""
+        """Continue former rows [m] with tokens [m]. Return log-probabilities of the next token [m, vocabulary]."""
 
 
 @dataclass
@@ -30,18 +30,18 @@ class _Beam:
     score: float
 
     def normalised(self) -> float:
-        """Mean log-probability a token: longer captions are not worse for being longer."""
+        """Return the mean log-probability a token, so that long captions are not at a disadvantage."""
         return self.score / max(1, len(self.tokens))
 
 
 def decode(
     model: StepModel, prompts: int, options: GenerationOptions, end_tokens: frozenset[int], gone: Gone = nobody
 ) -> list[list[tuple[int, ...]]]:
-    """Token ids of the captions found for each prompt, best first, without the end token.
+    """Return the token ids of the captions found for each prompt, best first, without the end token.
 
-    Greedy, sampled (a generator a prompt, so that batch mates do not change the draw) or by beam search. A prompt
-    leaves the batch once its caption has ended or its client is `gone`, which is asked before each token; what is
-    answered for one that is gone is cut short, and may be empty.
+    Decoding is greedy, by beam search, or sampled with a generator for each prompt, so that the batch does not change
+    the draw. A prompt leaves the batch when its caption has ended or its client is `gone`, which is asked before each
+    token. The caption of a prompt that is gone is cut short and may be empty.
     """
     if options.num_beams > 1:
         return _beam_search(model, prompts, options, end_tokens, gone)
@@ -114,7 +114,7 @@ def _beam_search(
 
 
 def _forbid_repeats(scores: Tensor, texts: Sequence[Sequence[int]], no_repeat: int) -> None:
-    """Take from each row of scores, in place, the tokens that would repeat a run of `no_repeat` tokens of its text."""
+    """Exclude, in place, the tokens that would repeat a run of `no_repeat` tokens of the row's text."""
     repeats = [(row, token) for row, tokens in enumerate(texts) for token in _repeats(tokens, no_repeat)]
     if repeats:
         scores[tuple(torch.tensor(repeats).T)] = -torch.inf
@@ -132,13 +132,13 @@ def _repeats(tokens: Sequence[int], no_repeat: int) -> list[int]:
 
 
 def _likeliest(scores: Tensor, count: int) -> list[list[tuple[float, int]]]:
-    """For each row the so many likeliest tokens as (score, token), all rows at once."""
+    """Return the `count` likeliest tokens of each row as (score, token)."""
     best = scores.topk(min(count, scores.shape[1]), dim=1)
     return [list(zip(*row, strict=True)) for row in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
 
 
 def _extend(parents: Sequence[_Beam], ahead: Sequence[Sequence[tuple[float, int]]]) -> list[tuple[int, int, float]]:
-    """The best continuations as (parent, token, score), best first: as many as each parent has ahead."""
+    """Return the best continuations as (parent, token, score), best first, as many as each parent has `ahead`."""
     candidates = [
         (number, token, beam.score + score)
         for number, (beam, tokens) in enumerate(zip(parents, ahead, strict=True))
@@ -150,7 +150,7 @@ def _extend(parents: Sequence[_Beam], ahead: Sequence[Sequence[tuple[float, int]
 
 
 def _settled(going: Sequence[_Beam], finished: Sequence[_Beam], width: int) -> bool:
-    """Enough captions have ended and none under way has a better mean so far."""
+    """Return whether enough captions have ended and no unfinished one has a better mean so far."""
     if len(finished) < width:
         return False
     best = max(beam.normalised() for beam in finished)

@@ -1,6 +1,6 @@
-"""What a GGUF file says of itself at its beginning: facts and tensors, without the weights.
+"""Reads the header of a GGUF file: its facts and the shapes of its tensors, without the weights.
 
-The reader of the gguf package takes seconds for a vocabulary of 50,000 tokens; here lists are passed over.
+The reader of the gguf package takes seconds for a vocabulary of 50,000 tokens. This one skips lists.
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
@@ -14,38 +14,38 @@ _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _LIST = 8, 9
-# Bounds on what a file may state of itself; real ones stay far below.
+# Bounds on what a header may state. Real files stay far below.
 _MOST_ENTRIES, _LONGEST_STRING = 1 << 24, 1 << 26
 
 Scalar = int | float | bool | str
 
 
 class NoGguf(ValueError):
-    """The file is no GGUF, or is cut short in its header."""
+    """The file is not GGUF, or its header is cut short."""
 
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """Attributes: facts by key, such as ``llama.embedding_length``; shapes of the tensors by name, innermost first."""
+    """Facts by key, such as ``llama.embedding_length``, and shapes of the tensors by name, innermost size first."""
 
     facts: dict[str, Scalar]
     shapes: dict[str, tuple[int, ...]]
 
     @property
     def parameters(self) -> int:
-        """Numbers in all tensors."""
+        """How many numbers all tensors hold."""
         return sum(math.prod(shape) for shape in self.shapes.values())
 
     def of_the_model(self, name: str) -> Scalar | None:
-        """A fact of the architecture, such as ``embedding_length``."""
+        """Return a fact of the architecture, such as ``embedding_length``."""
         return self.facts.get(f"{self.facts.get('general.architecture')}.{name}")
 
 
 def read_header(path: Path) -> GgufHeader:
-    """Raises `NoGguf`, or OSError where the file cannot be read."""
+    """Read the header of a file. Raises `NoGguf`, or OSError if the file cannot be read."""
     with path.open("rb") as file:
         if file.read(4) != _MAGIC:
-            raise NoGguf(f"{path} is no GGUF file")
+            raise NoGguf(f"{path} is not a GGUF file")
         try:
             return _read(file)
         except (struct.error, UnicodeDecodeError, ValueError) as error:
@@ -67,7 +67,7 @@ def _read(file: BinaryIO) -> GgufHeader:
     for _ in range(tensors):
         name = _string(file)
         shapes[name] = tuple(_number(file, "<Q") for _ in range(_number(file, "<I")))
-        file.seek(12, 1)  # its type, and where it begins
+        file.seek(12, 1)  # its type and its offset
     return GgufHeader(facts, shapes)
 
 
@@ -75,12 +75,12 @@ def _value(file: BinaryIO, kind: int) -> Scalar | None:
     if kind == _STRING:
         return _string(file)
     if kind == _LIST:
-        _pass_over(file)
+        _skip_list(file)
         return None
     return _scalar(file, kind)
 
 
-def _pass_over(file: BinaryIO) -> None:
+def _skip_list(file: BinaryIO) -> None:
     kind, count = _number(file, "<I"), _count(file)
     if kind in _SCALARS:
         file.seek(count * struct.calcsize(_SCALARS[kind]), 1)

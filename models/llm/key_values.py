@@ -1,4 +1,4 @@
-"""The keys and values an LLM has read so far, in buffers that grow seldom."""
+"""A cache of an LLM's keys and values in buffers that rarely grow."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ _ROOM = 64
 
 
 def growing_cache(dtype: torch.dtype | None = None) -> Any:
-    """A cache of transformers that writes behind what it holds; transformers' own copies it all for each token.
+    """Return a cache of transformers that appends in place. The usual one copies everything for each token.
 
     Args:
-        dtype: in which keys and values are kept and handed to the attention; the model's own when left out.
+        dtype: type in which keys and values are kept and passed to the attention; by default the model's own.
     """
     # Imported here: transformers takes seconds.
     from transformers.cache_utils import Cache, DynamicLayer
 
     class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-        """Keys and values [rows, heads, slots, d] of one layer: views of buffers with room for more slots."""
+        """Keys and values of one layer [rows, heads, slots, d]: views of buffers with room for more slots."""
 
         def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
             self.dtype, self.device = dtype or key_states.dtype, key_states.device

@@ -1,4 +1,4 @@
-"""Causal language models with their tokenizer, from a GGUF file or a folder of transformers."""
+"""Loads causal language models and their tokenizer from a GGUF file or a folder of transformers."""
 
 import re
 from collections.abc import Iterator
@@ -28,28 +28,28 @@ class Llm:
 
     @property
     def start_token(self) -> int | None:
-        """Token id that begins a text; None for an LLM whose texts begin with none, such as Qwen."""
+        """The token id that begins a text; None for an LLM without one, such as Qwen."""
         start = self.tokenizer.bos_token_id
         return None if start is None else int(start)
 
     @property
     def end_token(self) -> int:
-        """Token id that ends a caption."""
+        """The token id that ends a caption."""
         return int(self.tokenizer.eos_token_id)
 
     @cached_property
     def end_tokens(self) -> frozenset[int]:
-        """Every token id that ends what the LLM writes: `end_token`, and in a chat that of a turn if it is another."""
+        """All token ids that end a text: `end_token`, and the end of a turn in a chat if it differs."""
         stated = getattr(self.model.generation_config, "eos_token_id", None)
         more = stated if isinstance(stated, list) else [] if stated is None else [stated]
         return frozenset({self.end_token, *map(int, more)})
 
     @cached_property
     def control_tokens(self) -> dict[str, int]:
-        """Ids of the tokens that steer the model, by how they are written; the longer before those it begins with.
+        """Text -> id of the tokens that steer the model, longest text first.
 
-        All that was added to the vocabulary counts: the turns of a chat are not always marked as special. A tokenizer
-        may have some that the model was never given.
+        All tokens added to the vocabulary count, because the turns of a chat are not always marked as special. Tokens
+        that the tokenizer has and the model does not know are omitted.
         """
         known = int(self.model.get_input_embeddings().weight.shape[0])
         special = zip(self.tokenizer.all_special_tokens, self.tokenizer.all_special_ids, strict=True)
@@ -59,11 +59,11 @@ class Llm:
         return {text: i for text, i in sorted(found.items(), key=lambda pair: -len(pair[0])) if i < known}
 
     def tokenize(self, text: str) -> list[int]:
-        """Token ids of plain text: what looks like a control token stays text, nothing is added around it."""
+        """Return the token ids of plain text. Text that looks like a control token stays text; nothing is added."""
         ids = self._ids(text)
         if self._steering.isdisjoint(ids):
             return ids
-        # Some are recognised however one asks. Cut in two, they are not; what still is has no other reading.
+        # Some tokenizers recognise control tokens all the same. They are cut in two, and any that are left are dropped.
         return [i for piece in self._cut(text) for i in self._ids(piece) if i not in self._steering]
 
     def _ids(self, text: str) -> list[int]:
@@ -72,7 +72,7 @@ class Llm:
 
     @cached_property
     def _steering(self) -> frozenset[int]:
-        # Text of unknown letters is text.
+        # The token for unknown letters stands for text.
         return frozenset(self.control_tokens.values()) - {self.tokenizer.unk_token_id}
 
     def _cut(self, text: str) -> Iterator[str]:
@@ -87,11 +87,11 @@ class Llm:
 def load_llm(path: Path, dtype: torch.dtype = torch.float32) -> Llm:
     """Load from a GGUF file (dequantised) or from a folder of transformers.
 
-    Nothing is fetched, no code that came with the weights is run, and weights are read from safetensors only.
+    Nothing is fetched, no code from the folder runs, and a folder's weights are read from safetensors only.
 
     Raises:
         MissingWeights: a file is missing.
-        WrongWeights: the files hold no causal LLM, or less than one.
+        WrongWeights: the files do not hold a complete causal LLM.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -116,7 +116,7 @@ def load_llm(path: Path, dtype: torch.dtype = torch.float32) -> Llm:
         raise MissingWeights(f"no LLM at {path}: {error}") from error
     except MemoryError:
         raise
-    except Exception as error:  # tokenizers raises nothing more precise, and a checkpoint of others may hold anything
+    except Exception as error:  # tokenizers raises nothing more precise, and an unknown checkpoint may hold anything
         raise WrongWeights(f"{path} holds no causal LLM that can be used: {_first_lines(error)}") from error
     model, report = loaded
     for kind in ("missing_keys", "mismatched_keys"):

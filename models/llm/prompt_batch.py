@@ -1,8 +1,8 @@
-"""A batch of prompts under way in the LLM: one row of the cache a prompt, its beams side by side in it.
+"""A batch of prompts in an LLM of transformers: one row of the cache a prompt, with its beams side by side.
 
-The beams of a prompt share all it holds. Each step gives every beam one more slot of its prompt's row, and a mask
-tells which slots are a beam's own past. So nothing is copied when beams are re-ordered, and a prompt is kept and
-read once, not once a beam.
+The beams of a prompt share its row. Each step gives every beam one more slot of the row, and a mask tells which slots
+are a beam's own past. So nothing is copied when beams are re-ordered, and a prompt is kept and read once, not once a
+beam.
 """
 
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ from models.llm.key_values import growing_cache
 class PromptBatch:
     """Implements `models.llm.generation.StepModel` with a causal model of transformers.
 
-    Prompts are padded on the left and positions counted from each prompt's own start, so what follows a prompt does
-    not depend on its batch mates.
+    Prompts are padded on the left and positions count from each prompt's own start, so the caption of a prompt does
+    not depend on the other prompts.
     """
 
     def __init__(self, model: Any, prompts: Sequence[Tensor], forbidden: Tensor) -> None:
         """
         Args:
             model: a causal model of transformers, in evaluation mode.
-            prompts: input embeddings of each [length, hidden].
+            prompts: input embeddings of each prompt [length, hidden].
             forbidden: tokens that are never written.
         """
         embeds, mask = _padded(prompts)
@@ -38,7 +38,7 @@ class PromptBatch:
         double = model.config._attn_implementation == DOUBLE_ATTENTION
         self._cache = growing_cache(torch.float64 if double else None)
         self._prompts = len(mask)
-        # By sequence: the row of its prompt, the slots that are its past, and its next position.
+        # For each sequence: the row of its prompt, the slots of its past, and its next position.
         self._owners = torch.arange(len(mask), device=self._device)
         self._seen = mask.bool()
         self._positions = mask.sum(dim=1)
@@ -60,7 +60,7 @@ class PromptBatch:
         width = int(beams.max())
         self._seen = torch.cat([self._seen[rows], torch.nn.functional.one_hot(at[1], width).bool()], dim=1)
         self._positions = self._positions[rows]
-        # A prompt with fewer beams than another has places to spare; they see what its first beam sees.
+        # A prompt with fewer beams than another has spare places. They repeat its first beam.
         places = first[:, None].repeat(1, width)
         places[at] = torch.arange(len(rows), device=self._device)
         logits = self._forward(
@@ -70,7 +70,7 @@ class PromptBatch:
         return self._scores(logits[at])
 
     def _additive(self, seen: Tensor) -> Tensor:
-        """[prompts, beams, slots] -> what is added to the attention's scores [prompts, 1, beams, slots]."""
+        """Turn the slots seen [prompts, beams, slots] into a mask to add to scores [prompts, 1, beams, slots]."""
         zeros = torch.zeros(seen.shape, dtype=self._embeds.dtype, device=self._device)
         return zeros.masked_fill(~seen, torch.finfo(zeros.dtype).min).unsqueeze(1)
 
@@ -82,14 +82,14 @@ class PromptBatch:
         return logits
 
     def _scores(self, logits: Tensor) -> Tensor:
-        """Logits [m, vocabulary] -> log-probabilities, on the CPU."""
+        """Turn logits [m, vocabulary] into log-probabilities on the CPU."""
         logits = logits.float().cpu()
         logits[:, self._forbidden] = -torch.inf
         return torch.log_softmax(logits, dim=-1)
 
 
 def _padded(prompts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Left-padded input embeddings [n, length, hidden] and the attention mask [n, length]."""
+    """Return left-padded input embeddings [n, length, hidden] and the attention mask [n, length]."""
     length = max(len(prompt) for prompt in prompts)
     embeds = prompts[0].new_zeros(len(prompts), length, prompts[0].shape[1])
     mask = torch.zeros(len(prompts), length, dtype=torch.long, device=embeds.device)

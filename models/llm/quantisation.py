@@ -1,8 +1,8 @@
-"""Quantised linear layers on a GPU, through torchao. On a CPU: `models.device.int8`.
+"""Quantises linear layers on a GPU with torchao. For CPUs see `models.device.int8`.
 
-torchao works on a model as it is in memory, so it comes after the adapter was merged into full weights; libraries
-that quantise while loading would need the adapter merged into rounded ones. It needs nothing but torch. Weights alone
-are rounded, or each row of the activations by its own scale, so a caption does not depend on its batch mates.
+torchao quantises a model in memory, after the adapter is merged into full weights. Libraries that quantise while
+loading would have to merge the adapter into rounded weights. torchao needs only torch. It rounds weights alone, or each
+row of activations by its own scale, so a caption does not depend on the other captions of its batch.
 """
 
 import logging
@@ -17,24 +17,25 @@ from models.weights import WrongWeights
 logger = logging.getLogger(__name__)
 
 _GROUP = 128
-# Of a layer's inputs and outputs, what the kernels need them to be a multiple of.
+# The kernels need the numbers of a layer's inputs and outputs to be multiples of these.
 _MULTIPLES: dict[Quantisation, tuple[int, int]] = {"int8": (1, 1), "int4": (_GROUP, 8), "fp8": (16, 16)}
-# Bytes a weight; int4 has a scale and a zero in half precision for each group.
+# Bytes a weight. For each group, int4 has a scale and a zero point in half precision.
 _BYTES: dict[Quantisation, float] = {"int8": 1.0, "int4": 0.5 + 4 / _GROUP, "fp8": 1.0}
 
 
 class MissingLibrary(RuntimeError):
-    """What quantises for GPUs is not installed, or too old."""
+    """torchao is not installed, or too old."""
 
 
 def quantise(model: Any, wanted: Quantisation, device: torch.device) -> int:
-    """Quantise the linear layers of a causal model of transformers but its output layer; returns how many.
+    """Quantise the linear layers of a causal model of transformers, except its output layer. Return how many.
 
-    Layer by layer, so that `device` never holds the whole model unquantised; the rest of the model stays where it is.
+    This goes layer by layer, so that `device` never holds the whole model unquantised. The rest of the model stays
+    where it is.
 
     Raises:
-        MissingLibrary: torchao is not installed or has not what is asked of it.
-        WrongWeights: the model has no layer that can be.
+        MissingLibrary: torchao is not installed or does not have this quantisation.
+        WrongWeights: the model has no layer that can be quantised.
     """
     layers = quantisable(model, wanted)
     if not layers:
@@ -45,7 +46,7 @@ def quantise(model: Any, wanted: Quantisation, device: torch.device) -> int:
         config = _config(wanted)
     except (ImportError, TypeError, ValueError) as error:
         raise MissingLibrary(
-            f"{wanted} on a GPU needs torchao: pip install 'drcap[gpu]' (the one at hand says: {error})"
+            f"{wanted} on a GPU needs torchao: pip install 'drcap[gpu]' (the installed one says: {error})"
         ) from error
     chosen = set(map(id, layers.values()))
     quantize_(model, config, filter_fn=lambda layer, _: id(layer) in chosen, device=device)
@@ -54,7 +55,7 @@ def quantise(model: Any, wanted: Quantisation, device: torch.device) -> int:
 
 
 def quantisable(model: Any, wanted: Quantisation) -> dict[str, nn.Linear]:
-    """The linear layers that `quantise` would take, by name."""
+    """Return the linear layers that `quantise` would quantise, by name."""
     inputs, outputs = _MULTIPLES[wanted]
     head = model.get_output_embeddings()
     return {
@@ -68,7 +69,7 @@ def quantisable(model: Any, wanted: Quantisation) -> dict[str, nn.Linear]:
 
 
 def memory_needed(model: Any, dtype: torch.dtype, wanted: Quantisation) -> int:
-    """Bytes that the weights of a model take in `dtype`, once quantised."""
+    """Return the bytes that the weights of a model take in `dtype` after quantisation."""
     width = dtype.itemsize
     total: int = width * sum(parameter.numel() for parameter in model.parameters())
     if wanted == "none":
@@ -86,7 +87,7 @@ def _config(wanted: Quantisation) -> Any:
         return quantization.Float8DynamicActivationFloat8WeightConfig(
             granularity=quantization.PerRow(), set_inductor_config=False
         )
-    # The packing of torch's own int4 kernel: the others need a further library.
+    # This is the packing of torch's own int4 kernel. The others need another library.
     return quantization.Int4WeightOnlyConfig(
         group_size=_GROUP,
         int4_packing_format="tile_packed_to_4d",

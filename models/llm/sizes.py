@@ -1,4 +1,4 @@
-"""Sizes of an LLM, read off its files without loading it."""
+"""Reads the sizes of an LLM from its files without loading it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,15 @@ _GGUF = {
 
 @dataclass(frozen=True)
 class LlmSizes:
-    """Attributes: length of a token's embedding, layers, heads, those of keys and values, tokens known, parameters."""
+    """Sizes of an LLM.
+
+    Attributes:
+        hidden: length of a token's embedding.
+        layers, heads: number of layers, and of attention heads in each.
+        key_value_heads: number of heads of keys and values.
+        vocabulary: number of tokens.
+        parameters: numbers in all weights.
+    """
 
     hidden: int
     layers: int
@@ -29,20 +37,18 @@ class LlmSizes:
     vocabulary: int
     parameters: int
 
-    @property
-    def key_value_numbers(self) -> int:
-        """Numbers that the keys and values of one token are."""
-        return 2 * self.layers * self.key_value_heads * (self.hidden // self.heads)
 
+def read_llm_sizes(path: Path, quantisation_setting: str = "quantisation") -> LlmSizes:
+    """Read the sizes of a GGUF file or a folder of transformers; see `models.llm.sources.check_folder`.
 
-def read_llm_sizes(path: Path) -> LlmSizes:
-    """Of a GGUF file or a folder of transformers. Raises `MissingWeights` or `WrongWeights`."""
+    Raises `MissingWeights` or `WrongWeights`.
+    """
     if path.suffix == ".gguf":
         try:
             return _of_header(read_header(path), path)
         except (NoGguf, OSError) as error:
             raise WrongWeights(str(error)) from error
-    return _of_folder(path)
+    return _of_folder(path, quantisation_setting)
 
 
 def _of_header(header: GgufHeader, path: Path) -> LlmSizes:
@@ -50,21 +56,21 @@ def _of_header(header: GgufHeader, path: Path) -> LlmSizes:
     table = header.shapes.get("token_embd.weight")
     lacking = [_GGUF[name] for name, value in found.items() if not isinstance(value, int)]
     if lacking or table is None:
-        raise WrongWeights(f"{path} does not say its {', '.join(lacking) or 'embeddings'}")
+        raise WrongWeights(f"{path} does not state its {', '.join(lacking) or 'embeddings'}")
     sizes = {name: int(value) for name, value in found.items() if value is not None}
     return LlmSizes(**sizes, vocabulary=table[-1], parameters=header.parameters)
 
 
-def _of_folder(path: Path) -> LlmSizes:
+def _of_folder(path: Path, quantisation_setting: str) -> LlmSizes:
     from transformers import AutoConfig
 
-    check_folder(path)
+    check_folder(path, quantisation_setting)
     try:
         config: Any = AutoConfig.from_pretrained(str(path), local_files_only=True)
     except OSError as error:
         raise MissingWeights(f"no LLM at {path}: {error}") from error
     except (ValueError, TypeError, KeyError) as error:
-        raise WrongWeights(f"{path}/config.json describes no model of transformers: {error}") from error
+        raise WrongWeights(f"{path}/config.json does not describe a model of transformers: {error}") from error
     text = config.get_text_config()
     facts: Mapping[str, Any] = text.to_dict()
     try:
@@ -78,4 +84,4 @@ def _of_folder(path: Path) -> LlmSizes:
             parameters=sum(count_parameters(file) for file in weight_files(path)),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise WrongWeights(f"{path}/config.json does not say its {error}") from error
+        raise WrongWeights(f"{path}/config.json does not state its {error}") from error

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.clap.aisfx import HOP, SAMPLE_RATE
-from models.clap.base import FloatArray
+from models.vectors import FloatArray
 
 LENGTH = 199 * HOP  # two blocks of the audio tower
 

@@ -16,7 +16,7 @@ import soundfile
 import soxr
 
 from models.clap.aisfx import SAMPLE_RATE
-from models.clap.base import FloatArray
+from models.vectors import FloatArray
 
 # Sets whose licences allow weights trained on them to be shipped, see docs/alignment.md.
 SHIPPABLE = frozenset({"esc10", "tuxpaint", "moodist", "blanket", "muges", "mimii_valve"})

@@ -11,9 +11,10 @@ import typer
 from numpy.typing import NDArray
 
 from evaluation.intervals import Figure, bootstrap
-from models.clap.base import Clap, FloatArray
+from models.clap.base import Clap
 from models.clap.embedded import EmbeddedClap
 from models.clap.minilm import MiniLmTextTower
+from models.vectors import FloatArray
 from research.alignment.data import Clip, read_audio, read_clips, windows
 from research.alignment.measures import best_rank, ranks, retrieved_similarity
 from research.alignment.text import read_captions

@@ -13,8 +13,8 @@ from rich.progress import track
 from torch import Tensor
 
 from models.clap.aisfx import SAMPLE_RATE
-from models.clap.base import FloatArray
 from models.clap.embedded import Ears
+from models.vectors import FloatArray
 from research.alignment.augment import make_example
 from research.alignment.data import Clip, Label, read_audio
 from research.alignment.synthesis import synthesise

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from models.clap.base import FloatArray
+from models.vectors import FloatArray
 
 
 def ranks(scores: FloatArray, right: NDArray[np.int64]) -> NDArray[np.int64]:

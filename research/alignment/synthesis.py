@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from models.clap.aisfx import SAMPLE_RATE
-from models.clap.base import FloatArray
+from models.vectors import FloatArray
 from research.alignment.augment import LENGTH, low_pass, mix, noise
 
 Recipe = Callable[[np.random.Generator], FloatArray]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.clap.base import FloatArray
 from models.clap.minilm import MiniLmTextTower
+from models.vectors import FloatArray
 
 # One corpus of sounds, one of speech, one of music, one of collectors' notes: each counts alike.
 CORPORA = ("mecat_sound", "mecat_speech_sound", "mecat_music", "wavtext5k")

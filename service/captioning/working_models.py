@@ -10,9 +10,10 @@ from functools import partial
 import numpy as np
 
 from models.bundle.loaded import LoadedBundle
-from models.clap.base import Clap, FloatArray
+from models.clap.base import Clap
 from models.decoder import Decoder, Generated, GenerationOptions
 from models.prompt import Prompt
+from models.vectors import FloatArray
 from service.batching.batcher import Batcher, Limits, Observer, Priority, Unobserved, Work
 from service.batching.queue import Item, Result
 from service.batching.runner import Gone

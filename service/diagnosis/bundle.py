@@ -18,7 +18,7 @@ def look_at_bundle(settings: Settings) -> "Checked":
     from models.bundle.check import look_at
     from models.bundle.config import bundle_folder
 
-    return look_at(bundle_folder(settings.bundle))
+    return look_at(bundle_folder(settings.bundle), variable_name("llm", "quantisation"))
 
 
 def look(settings: Settings) -> Iterator[Finding]:
@@ -37,8 +37,7 @@ def look(settings: Settings) -> Iterator[Finding]:
 
 def look_at_sums(settings: Settings) -> Iterator[Finding]:
     """Whether the files are those that were sealed or installed, as far as a few seconds reach."""
-    from models.bundle.checksums import SUMS, ChecksumsError
-    from models.bundle.seal import verify_bundle
+    from models.bundle.checksums import SUMS, ChecksumsError, verify_bundle
 
     checked = look_at_bundle(settings)
     seal = f"drcap bundle seal {settings.bundle}"

@@ -32,8 +32,8 @@ def look(settings: Settings) -> Iterator[Finding]:
 
 def plan_of(settings: Settings) -> "DevicePlan":
     """The plan that the service would follow. Raises ValueError for a wish that cannot be had."""
-    from models.device.plan import NoPreferences, choose_plan
+    from models.device.plan import Preferences, choose_plan
     from service.loading import wishes
 
     config = look_at_bundle(settings).config
-    return choose_plan(wishes(settings), NoPreferences() if config is None else config.llm)
+    return choose_plan(wishes(settings), Preferences() if config is None else config.llm.preferences)

@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from models.clap.base import FloatArray
+from models.vectors import FloatArray
 from service.settings import AdmissionSettings, AudioSettings, Settings, TimeoutSettings
 from tests.api.conftest import serving
 from tests.fakes import FakeBundle, FakeClap, GatedClap

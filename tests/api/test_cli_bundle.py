@@ -11,7 +11,8 @@ import torch
 
 from cli import app as cli
 from models.bundle.checksums import read_sums, verify
-from models.bundle.load import load_clap, read_config
+from models.bundle.config import read_config
+from models.bundle.load import load_clap
 from tests.recordings import encode, tone
 from tests.tiny_bundle import tiny_captions
 from tests.whole_bundle import edit_config, projector, write_whole_bundle

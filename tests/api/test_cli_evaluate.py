@@ -15,7 +15,7 @@ from cli.evaluate import evaluate
 from datastores.base import DomainStore
 from datastores.edge.store import EdgeStore
 from datastores.registration import register
-from models.bundle.load import BundleError, RetrievalSection
+from models.bundle.config import BundleError, RetrievalSection
 from models.bundle.loaded import LoadedBundle
 from models.conditioning.projection import Projection
 from models.decoder import GenerationOptions

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from datastores.base import DatastoreUnavailable, DomainVersion, Neighbour
-from models.clap.base import FloatArray
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
+from models.vectors import FloatArray
 from service.settings import Settings, TimeoutSettings
 from tests.api.conftest import serving
 from tests.fakes import FakeBundle, FakeClap, FakeDecoder

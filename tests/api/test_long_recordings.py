@@ -8,7 +8,7 @@ import numpy as np
 
 from datastores.base import DomainVersion, Neighbour
 from models.bundle.config import RetrievalSection
-from models.clap.base import FloatArray
+from models.vectors import FloatArray
 from tests.api.conftest import serving
 from tests.fakes import FakeBundle, FakeClap
 from tests.memory_store import MemoryStore

@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from models.clap.base import FloatArray
+from models.vectors import FloatArray
 from service.settings import Settings
 from tests.api.live import live, live_with_two_domains, openai_client
 from tests.api.test_keys import bearer, call_unread, keys, settings

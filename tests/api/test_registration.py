@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from datastores.edge.store import EdgeStore
-from models.clap.base import FloatArray
+from models.vectors import FloatArray
 from service.settings import AdmissionSettings, CorpusSettings, JobsSettings, Settings
 from tests.api.conftest import CITY, serving
 from tests.api.test_caption import assert_problem

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from models.bundle.load import bundle_folder, load_clap, read_config
-from models.clap.base import Clap, FloatArray
+from models.bundle.config import bundle_folder, read_config
+from models.bundle.load import load_clap
+from models.clap.base import Clap
+from models.vectors import FloatArray
 from tests.clap_backends import CAPTIONS, WRITERS, sounds, write_centred
 
 # One of them as `drcap bundle centre` leaves it: with means taken off, and with the sounds that it reads.

@@ -13,7 +13,7 @@ from pathlib import Path
 import uvicorn
 
 from datastores.base import DomainStore
-from models.clap.base import FloatArray
+from models.vectors import FloatArray
 from service.app import create_app
 from service.runtime import Loaders
 from service.settings import Settings, load_settings

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from cli import serve as serving
 from models.bundle.loaded import LoadedBundle
-from models.clap.base import FloatArray
+from models.vectors import FloatArray
 from service.captioning.working_models import WorkingModels
 from service.monitoring.logs import set_up_logs
 from service.runtime import Loaders

@@ -8,9 +8,9 @@ import soundfile
 
 from models.bundle.load import load_bundle
 from models.bundle.loaded import LoadedBundle
-from models.clap.base import FloatArray
 from models.decoder import GenerationOptions
 from models.prompt import Prompt
+from models.vectors import FloatArray
 
 pytestmark = pytest.mark.embedded
 

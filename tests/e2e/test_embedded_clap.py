@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import models.embedded
-from models.clap.base import FloatArray
 from models.clap.embedded import EmbeddedClap
+from models.vectors import FloatArray
 from service.audio.decoding import decode
 from service.settings import AudioSettings
 from tests.recordings import encode

@@ -1,1 +1,5 @@
-"""The LLM on a CPU: layers and attention over packed prompts, without padding."""
+"""Kernels for an LLM on a CPU.
+
+`packed_llama` and `packed_batch` run a Llama over packed prompts, without padding. `attention` serves other LLMs in
+int8.
+"""

@@ -1,9 +1,9 @@
 """Attention in double precision, for the quantised LLM on CPU.
 
-Padding shifts the order in which attention sums, which changes the last bits of its result. Quantised layers round
-activations to few levels and turn such a bit into a visible difference now and then; then a caption would depend on
-its batch mates. In double precision the order is lost in rounding to float32. The share of the time is small:
-prompts and captions are short.
+Padding changes the order in which attention sums, and so the last bits of the result. Quantised layers round
+activations to few levels, which sometimes turns such a bit into a visible difference; a caption would then depend on
+the other captions of its batch. In double precision the differences vanish when the result is rounded to float32. The
+cost is small, because prompts and captions are short.
 """
 
 from typing import Any
@@ -34,22 +34,22 @@ def double_attention(
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """softmax(scaling Q K^T + mask) V with grouped heads.
+    """Return softmax(scaling Q K^T + mask) V with grouped heads.
 
     Args:
-        module: the layer that asks; not used.
+        module: the calling layer; not used.
         query: [n, heads, length, d].
         key, value: [n, key heads, keys, d].
-        attention_mask: added to the scores, [n, 1, length, keys].
-        scaling: of the scores.
-        softcap: bound that the scores come near by tanh, as in Gemma 2.
+        attention_mask: added to the scores [n, 1, length, keys].
+        scaling: factor of the scores.
+        softcap: bound of the scores, approached by tanh, as in Gemma 2.
 
     Returns:
-        [n, length, heads, d] in the query's type, and no weights.
+        [n, length, heads, d] in the query's type, and None in place of the weights.
     """
     count, heads, length, _size = query.shape
     key_heads = key.shape[1]
-    # The heads of a group read the same keys: stacked as more queries, the keys need no copy a head.
+    # The heads of a group read the same keys. Stacked as more queries, they need no copy of the keys.
     grouped = (query.double() * scaling).reshape(count, key_heads, heads // key_heads * length, -1)
     scores = grouped @ key.double().transpose(2, 3)
     if softcap is not None:

@@ -1,7 +1,7 @@
-"""The layers of a Llama over packed texts: tokens of many prompts end to end, without padding.
+"""The layers of a Llama over packed texts: the tokens of many prompts end to end, without padding.
 
-Linear layers, norms and activations take all tokens as rows; what a token attends to is left to the caller. So no
-time goes into padding, and what is computed for a prompt never depends on its batch mates.
+Linear layers, norms and activations take all tokens as rows; the caller attends. So no time goes into padding, and the
+result for a prompt does not depend on the other prompts.
 """
 
 from collections.abc import Callable
@@ -11,27 +11,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.device.int8 import Int8Linear
+from models.device.int8 import join_linears
 
 Attend = Callable[[int, Tensor, Tensor], Tensor]
-"""A layer's number, queries [t, heads, d], keys and behind them values [t, 2 x key heads, d] -> what is attended to
+"""Attends in a layer: its number, queries [t, heads, d], keys followed by values [t, 2 x key heads, d] ->
 [t, heads x d]."""
 
 
 def packable(model: Any) -> bool:
-    """Whether a causal model of transformers is a Llama in float32 on the CPU, which is what `PackedLlama` computes."""
+    """Return whether `PackedLlama` can run a causal model of transformers: a Llama in float32 on the CPU."""
     llama = model.config.model_type == "llama" and model.config.hidden_act == "silu"
     return bool(llama and model.device.type == "cpu" and model.dtype == torch.float32)
 
 
 class PackedLlama(nn.Module):
-    """The network of a `LlamaForCausalLM` of transformers, its projections side by side where they read the same."""
+    """The network of a `LlamaForCausalLM` of transformers. Projections of the same input are joined."""
 
     def __init__(self, model: Any, int8: bool) -> None:
         """
         Args:
-            model: in evaluation mode; its layers are taken out of it, so that their weights are kept once.
-            int8: quantise every linear layer, as `models.device.int8` has it.
+            model: a model in evaluation mode. Its layers are taken out, so that weights are in memory once.
+            int8: quantise every linear layer (`models.device.int8`).
         """
         super().__init__()
         config = model.config
@@ -42,31 +42,31 @@ class PackedLlama(nn.Module):
         self.rotary: Any = model.model.rotary_emb
         self.norm = _RmsNorm(model.model.norm)
         made: list[nn.Module] = []
-        # One by one, so that the memory of a layer is free before the next is made.
+        # One by one, so that a layer's memory is free before the next is made.
         while len(model.model.layers):
             made.append(_Layer(model.model.layers[0], self, int8))
             del model.model.layers[0]
         self.layers = nn.ModuleList(made)
-        self.head = _linear(int8, model.lm_head)
+        self.head = join_linears(int8, model.lm_head)
 
     def forward(self, x: Tensor, positions: Tensor, attend: Attend, last: Tensor | None = None) -> Tensor:
-        """Scores of what comes next.
+        """Return the logits of the next tokens.
 
         Args:
             x: embeddings of all tokens [t, hidden].
-            positions: of each token in its text [t].
-            attend: lets the tokens see their past.
-            last: rows whose scores are wanted; all when left out.
+            positions: position of each token in its text [t].
+            attend: attends from the tokens to their past.
+            last: rows whose logits are wanted; by default all.
 
         Returns:
             logits [rows wanted, vocabulary], float32.
         """
         cos, sin = (part[0, :, None] for part in self.rotary(x[None], positions[None]))
-        # A rotation takes the second half of a head with the opposite sign.
+        # A rotation needs the second half of a head with the opposite sign.
         sin[..., : self.size // 2].neg_()
         end = len(self.layers) - 1
         for number, layer in enumerate(self.layers):
-            # Of the last layer, tokens whose scores nobody wants are read by others, and do no more.
+            # In the last layer, tokens whose logits are not wanted only give keys and values.
             x = layer(x, cos, sin, number, attend, last if number == end else None)
         return torch.as_tensor(self.head(self.norm(x))).float()
 
@@ -78,11 +78,11 @@ class _Layer(nn.Module):
         self._size = whole.size
         attention, mlp = layer.self_attn, layer.mlp
         self.before = _RmsNorm(layer.input_layernorm)
-        self.qkv = _linear(int8, attention.q_proj, attention.k_proj, attention.v_proj)
-        self.attended = _linear(int8, attention.o_proj)
+        self.qkv = join_linears(int8, attention.q_proj, attention.k_proj, attention.v_proj)
+        self.attended = join_linears(int8, attention.o_proj)
         self.between = _RmsNorm(layer.post_attention_layernorm)
-        self.gate_up = _linear(int8, mlp.gate_proj, mlp.up_proj)
-        self.down = _linear(int8, mlp.down_proj)
+        self.gate_up = join_linears(int8, mlp.gate_proj, mlp.up_proj)
+        self.down = join_linears(int8, mlp.down_proj)
 
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, number: int, attend: Attend, wanted: Tensor | None
@@ -111,22 +111,8 @@ class _RmsNorm(nn.Module):
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> None:
-    """Rotary positions (Su et al., arXiv 2104.09864), half beside half, in place: x [t, heads, d]; cosines and
-    sines [t, 1, d], these negative in the first half."""
+    """Rotate x [t, heads, d] in place (Su et al., arXiv 2104.09864, halves apart) by cosines and sines [t, 1, d].
+
+    The sines are negative in the first half.
+    """
     torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin, out=x)
-
-
-def _linear(int8: bool, *parts: Any) -> nn.Module:
-    """One linear layer whose outputs are those of all parts, one behind the other."""
-    weight = torch.cat([part.weight.detach() for part in parts]) if len(parts) > 1 else parts[0].weight.detach()
-    biases = [part.bias for part in parts if part.bias is not None]
-    if biases and len(biases) < len(parts):
-        raise ValueError("of linear layers side by side either all have a bias or none")
-    bias = torch.cat([one.detach() for one in biases]) if biases else None
-    if int8:
-        return Int8Linear(weight.float(), None if bias is None else bias.float())
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    layer.weight = nn.Parameter(weight, requires_grad=False)
-    if bias is not None:
-        layer.bias = nn.Parameter(bias, requires_grad=False)
-    return layer

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from datastores.base import DomainStore
-from models.clap.base import FloatArray
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
+from models.vectors import FloatArray
 from service.app import create_app
 from service.runtime import Loaders
 from service.settings import JobsSettings, Settings

@@ -9,12 +9,12 @@ from evaluation.ablation import ablate, against_nearest
 from evaluation.arms import FULL, NEAREST, Arm, ablation_arms, shipped_arm
 from evaluation.domains import Domain, open_domain
 from evaluation.pipeline import Sounds, Trial, caption, trials
-from models.bundle.load import RetrievalSection
+from models.bundle.config import RetrievalSection
 from models.bundle.loaded import LoadedBundle
-from models.clap.base import FloatArray
 from models.conditioning.projection import Projection
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
+from models.vectors import FloatArray
 from tests.fakes import FakeBundle, FakeClap, FakeDecoder
 from tests.memory_store import MemoryStore
 

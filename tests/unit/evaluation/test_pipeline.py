@@ -14,11 +14,11 @@ from evaluation.domains import Domain, corpus_domain, open_domain
 from evaluation.pipeline import NoReferences, Sounds, Trial, caption, evaluate, hear
 from evaluation.reconstruction import NEAR_COPY, CorpusTooSmall, HeldOut, blurred, hold_out, reconstruct
 from evaluation.swap import SOURCE, TARGET, swap, swap_text
-from models.bundle.load import RetrievalSection
-from models.clap.base import FloatArray
+from models.bundle.config import RetrievalSection
 from models.conditioning.projection import Projection
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
+from models.vectors import FloatArray
 from tests.fakes import FakeBundle, FakeClap, FakeDecoder
 from tests.memory_store import MemoryStore
 from tests.recordings import tone

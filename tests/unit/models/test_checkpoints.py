@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from models.bundle.config import BundleError
 from models.bundle.drcap_import import Release, import_drcap
-from models.bundle.load import BundleError, load_bundle, load_clap
+from models.bundle.load import load_bundle, load_clap
 from models.checkpoints import read_shapes, read_weights
 from models.clap.aisfx import AisfxTower
 from models.decoder import GenerationOptions

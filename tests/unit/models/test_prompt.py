@@ -1,5 +1,7 @@
 """The prompt's text."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -20,27 +22,34 @@ class Letters:
         return [ord(letter) for letter in text]
 
 
+def around_audio(template: PromptTemplate, captions: Sequence[str]) -> tuple[str, str]:
+    """The text before and after the audio, as `encode_prompt` writes it."""
+    prompt = Prompt(np.zeros(4, dtype=np.float32), tuple(captions))
+    before, after = encode_prompt(Letters(), replace(template, starts=False), prompt)
+    return "".join(map(chr, before)), "".join(map(chr, after))
+
+
 def test_similar_captions_stand_before_the_audio_without_doubled_periods() -> None:
-    before, after = TEMPLATE.split(["A dog barks.", "Rain falls"])
+    before, after = around_audio(TEMPLATE, ["A dog barks.", "Rain falls"])
     assert before == "Similar:\n- A dog barks\n- Rain falls\nAudio: "
     assert after == "\nCaption:"
 
 
 def test_a_lone_caption_is_kept() -> None:
-    assert "- Only one" in TEMPLATE.split(["Only one."])[0]
+    assert "- Only one" in around_audio(TEMPLATE, ["Only one."])[0]
 
 
 def test_without_captions_the_prompt_says_so() -> None:
-    assert TEMPLATE.split([])[0] == "Similar:\n- none\nAudio: "
+    assert around_audio(TEMPLATE, [])[0] == "Similar:\n- none\nAudio: "
 
 
 def test_the_audio_may_stand_first() -> None:
     order = PromptTemplate("{audio} like {similar}:", "{caption}", "; ", "nothing")
-    assert order.split(["a", "b"]) == ("", " like a; b:")
+    assert around_audio(order, ["a", "b"]) == ("", " like a; b:")
 
 
 def test_placeholders_inside_a_caption_stay_text() -> None:
-    before, after = TEMPLATE.split(["say {audio} and {similar} and {caption}"])
+    before, after = around_audio(TEMPLATE, ["say {audio} and {similar} and {caption}"])
     assert "- say {audio} and {similar} and {caption}" in before
     assert after == "\nCaption:"
 

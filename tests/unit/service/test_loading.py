@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.device.plan import Wishes
+from models.device.plan import SettingNames, Wishes
 from service.loading import wishes
 from service.settings import SettingsError, known_variables, load_settings
 
@@ -24,6 +24,12 @@ def test_every_setting_about_devices_is_a_wish(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("DRCAP_LLM__DTYPE", "bfloat16")
     monkeypatch.setenv("DRCAP_LLM__QUANTISATION", "int4")
     assert wishes(load_settings()) == Wishes("cuda:1", "cpu", "cuda:0,cuda:1", "bfloat16", "int4")
+
+
+def test_messages_of_the_models_name_the_variables_of_the_service() -> None:
+    assert wishes(load_settings()).names == SettingNames(
+        "DRCAP_CLAP__DEVICE", "DRCAP_LLM__DEVICE", "DRCAP_LLM__DTYPE", "DRCAP_LLM__QUANTISATION", "DRCAP_CACHE"
+    )
 
 
 @pytest.mark.parametrize(("name", "value"), [("DRCAP_LLM__QUANTISATION", "int2"), ("DRCAP_LLM__DTYPE", "float64")])

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from datastores.corpus.reader import CorpusError
-from models.bundle.load import load_source, read_config
+from models.bundle.config import read_config
+from models.bundle.load import load_source
 from models.llm.projector import Projector
 from models.prompt import PromptTemplate
 from research.corpora.composed import composed_captions

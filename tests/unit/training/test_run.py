@@ -16,7 +16,8 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from models.bundle.load import load_source, merge_adapter, read_config
+from models.bundle.config import read_config
+from models.bundle.load import load_source, merge_adapter
 from models.llm.projector import Projector
 from tests.fakes import FakeClap
 from tests.tiny_bundle import tiny_captions, write_tiny_bundle

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from models.bundle.check import Checked, check_bundle, is_pickle, look_at
 from models.bundle.checksums import SUMS, ChecksumsError, file_digest, packaged_sums, read_sums, seal, verify
+from models.bundle.config import BundleError, bundle_folder
 from models.bundle.description import describe
-from models.bundle.load import BundleError, bundle_folder
 from models.clap.sounds import Sounds
 from models.weights import cached, package_file
 from tests.clap_backends import write_laion, write_wavcaps
@@ -41,7 +41,7 @@ def test_a_whole_bundle_has_no_problem(bundle: Path) -> None:
     assert (checked.good, said(checked)) == (True, "")
     assert checked.embedding_dim == 16
     assert checked.llm is not None
-    assert (checked.llm.hidden, checked.llm.layers, checked.llm.key_value_numbers) == (16, 2, 32)
+    assert (checked.llm.hidden, checked.llm.layers, checked.llm.key_value_heads) == (16, 2, 1)
 
 
 def test_the_embedded_bundle_is_whole_and_as_it_was_sealed() -> None:
@@ -78,7 +78,7 @@ def test_a_wrong_field_is_named(bundle: Path, changes: dict[str, Any], named: st
 def test_a_folder_without_a_bundle_and_one_that_is_no_json_are_told(tmp_path: Path) -> None:
     assert "there is no bundle" in said(look_at(tmp_path))
     (tmp_path / "bundle.json").write_text("{", encoding="utf-8")
-    assert "it is no JSON" in said(look_at(tmp_path))
+    assert "it is not JSON" in said(look_at(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def test_parts_that_are_nowhere_are_named(bundle: Path) -> None:
     ("weights", "named"),
     [
         (projector(inputs=20), "linear1 takes 20 numbers, the CLAP gives 16"),
-        (projector(outputs=40), "linear2 gives 40 numbers, no multiple of the LLM's 16"),
+        (projector(outputs=40), "linear2 gives 40 numbers, which is not a multiple of the LLM's 16"),
         ({**projector(), "linear1.bias": torch.zeros(5)}, r"its layers do not fit each other: .*linear1.bias \[5\]"),
         ({**projector(), "norm.weight": torch.zeros(5)}, "holds .*norm.weight, a projector has"),
-        ({**projector(), "linear2.weight": torch.zeros(24)}, r"linear2.weight is \[24\], no matrix"),
+        ({**projector(), "linear2.weight": torch.zeros(24)}, r"linear2.weight is \[24\], not a matrix"),
     ],
 )
 def test_a_projector_that_fits_neither_side_is_told(bundle: Path, weights: dict[str, Any], named: str) -> None:
@@ -173,7 +173,7 @@ def test_the_vectors_length_is_read_off_a_checkpoint_and_a_pickle_named(bundle: 
     checked = check_bundle(bundle)
     assert checked.embedding_dim == 16
     assert checked.good
-    assert "it is a pickle; it is read without running what is in it" in said(checked)
+    assert "it is a pickle; it is read without running the code in it" in said(checked)
 
 
 def test_a_pickle_that_nothing_reads_is_a_problem(bundle: Path) -> None:

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from cli.imports import imports
 from models.bundle.checksums import read_sums
+from models.bundle.config import BundleError, read_config
 from models.bundle.drcap_import import Release, import_drcap
-from models.bundle.load import BundleError, load_bundle, load_source, merge_adapter, read_config
+from models.bundle.load import load_bundle, load_source, merge_adapter
 from models.decoder import GenerationOptions
 from models.llm.projector import Projector
 from models.prompt import Prompt, encode_prompt
@@ -169,10 +170,11 @@ def test_the_prompts_are_the_authors_and_the_corrected_one(tmp_path: Path) -> No
     import_drcap(release, tmp_path / "authors")
     import_drcap(release, tmp_path / "fixed", fixed=True)
     authors, fixed = (read_config(tmp_path / name).prompt.as_template() for name in ("authors", "fixed"))
-    assert "".join(authors.split(SIMILAR)) == (
+    written = [one.text.replace("{audio}", "").replace("{similar}", one.similar(SIMILAR)) for one in (authors, fixed)]
+    assert written[0] == (
         "A dog barks. Rain falls. A bell rings. </s><s>USER: Describe the audio you hear. \n ASSISTANT:"
     )
-    assert not {"<s>", "</s>"} & set("".join(fixed.split(SIMILAR)).split())
+    assert not {"<s>", "</s>"} & set(written[1].split())
     weights = [(tmp_path / name / "projector.safetensors").read_bytes() for name in ("authors", "fixed")]
     assert weights[0] == weights[1]
 

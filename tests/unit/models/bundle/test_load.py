@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.bundle.load import BundleError, RetrievalSection, bundle_folder, load_bundle, read_config
+from models.bundle.config import BundleError, RetrievalSection, bundle_folder, read_config
+from models.bundle.load import load_bundle
 from models.bundle.loaded import LoadedBundle
 from models.bundle.warming import warm
 from models.conditioning.projection import Projection
@@ -151,7 +152,7 @@ def test_a_bundle_in_another_type_writes_in_that_type(tmp_path: Path, heard: Fak
 def test_a_bundle_whose_adapter_is_missing_is_told_how_to_say_that_there_is_none(
     tmp_path: Path, heard: FakeClap
 ) -> None:
-    with pytest.raises(BundleError, match=r"adapter is missing.*llm\.adapter false"):
+    with pytest.raises(BundleError, match=r"adapter is missing.*set llm\.adapter to false"):
         load_bundle(own_llm(tmp_path, llm={"adapter": True}), "cpu")
 
 
@@ -163,7 +164,7 @@ def test_an_llm_that_is_a_pickle_is_refused_by_the_bundle(tmp_path: Path, heard:
 
 
 def test_a_projector_for_another_llm_is_refused(tmp_path: Path, heard: FakeClap) -> None:
-    with pytest.raises(BundleError, match=r"projector.*no multiple of the LLM's 16"):
+    with pytest.raises(BundleError, match=r"projector.*not a multiple of the LLM's 16"):
         load_bundle(own_llm(tmp_path, hidden=9), "cpu")
 
 

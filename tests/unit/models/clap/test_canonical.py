@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.bundle.load import bundle_folder, load_clap, read_config
+from models.bundle.config import bundle_folder, read_config
+from models.bundle.load import load_clap
 from models.clap.base import Clap
 from tests.clap_backends import CAPTIONS, WRITERS, sounds
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from models.bundle.load import BundleError, load_clap
-from models.clap.base import FloatArray
+from models.bundle.config import BundleError
+from models.bundle.load import load_clap
 from models.clap.centring import CentredClap, Centring
 from models.clap.centring_fit import TooFew, measure
 from models.clap.whole_windows import WholeWindows
+from models.vectors import FloatArray
 from models.weights import MissingWeights
 from tests.clap_backends import CAPTIONS, sounds, write_wavcaps
 from tests.fakes import SteppingClap

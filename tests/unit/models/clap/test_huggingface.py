@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.bundle.load import BundleError, load_clap
+from models.bundle.config import BundleError
+from models.bundle.load import load_clap
 from models.clap.backend import ClapSection
 from models.weights import MissingWeights
 from tests.clap_backends import CAPTIONS, WRITERS, huggingface_model, sounds, write_huggingface

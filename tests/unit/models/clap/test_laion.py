@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.bundle.load import BundleError, load_clap
+from models.bundle.config import BundleError
+from models.bundle.load import load_clap
 from models.clap.htsat import audio_config
 from tests.clap_backends import CAPTIONS, SIZES, sounds, write_huggingface, write_laion
 from tests.clap_checkpoints import TRUE_SIZES, htsat_shapes, laion_shapes, random_weights

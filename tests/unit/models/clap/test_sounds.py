@@ -7,9 +7,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from models.bundle.writer import SOUNDS, write_sounds
-from models.clap.base import FloatArray
-from models.clap.naming import NamingClap
 from models.clap.sounds import Sounds, vocabulary
+from models.clap.zero_shot import ZeroShotClap
+from models.vectors import FloatArray
 from models.weights import MissingWeights, WrongWeights
 from tests.fakes import FakeClap
 from tests.recordings import tone
@@ -39,7 +39,7 @@ def test_sounds_are_read_back_as_they_were_saved(tmp_path: Path) -> None:
 def test_scores_are_shares_of_the_names_at_the_temperature_of_the_clap() -> None:
     clap = FakeClap()
     names = ("tone 4", "tone 10", "rain")
-    naming = NamingClap(clap, Sounds(names, clap.embed_text(names)))
+    naming = ZeroShotClap(clap, Sounds(names, clap.embed_text(names)))
     windows = [tone(1.0, hertz=400), tone(1.0, hertz=1000)]
     frames = np.concatenate(naming.hear(windows))
     weights = np.exp(clap.embed_audio(windows) @ clap.embed_text(names).T / clap.temperature)

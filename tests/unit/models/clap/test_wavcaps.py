@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.bundle.load import BundleError, load_clap
+from models.bundle.config import BundleError
+from models.bundle.load import load_clap
 from models.checkpoints import read_weights
 from models.clap.wavcaps import stored_weights
 from models.weights import MissingWeights

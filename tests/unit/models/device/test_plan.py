@@ -1,6 +1,6 @@
 """Where and how models run, decided for machines that are not here."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,9 +9,9 @@ from models.device.hardware import Gpu, Hardware, detect
 from models.device.plan import (
     Choice,
     DevicePlan,
-    Dtype,
-    NoPreferences,
+    Preferences,
     Quantisation,
+    SettingNames,
     Wishes,
     choose_device,
     choose_plan,
@@ -24,20 +24,17 @@ A10 = Gpu("A10", 24 * GIB, (8, 6))
 T4 = Gpu("T4", 16 * GIB, (7, 5))
 P40 = Gpu("P40", 24 * GIB, (6, 1))
 LAPTOP = Hardware()
-NO_WISHES = Wishes()
-
-
-@dataclass(frozen=True)
-class Bundle:
-    dtype: Dtype = "auto"
-    quantisation: Quantisation = "none"
+NAMES = SettingNames(
+    "DRCAP_CLAP__DEVICE", "DRCAP_LLM__DEVICE", "DRCAP_LLM__DTYPE", "DRCAP_LLM__QUANTISATION", "DRCAP_CACHE"
+)
+NO_WISHES, NO_PREFERENCES = Wishes(), Preferences()
 
 
 def server(*gpus: Gpu, torchao: bool = True) -> Hardware:
     return Hardware(gpus, int8=True, torchao=torchao)
 
 
-def plan(hardware: Hardware, wishes: Wishes = NO_WISHES, bundle: Bundle = Bundle()) -> DevicePlan:
+def plan(hardware: Hardware, wishes: Wishes = NO_WISHES, bundle: Preferences = NO_PREFERENCES) -> DevicePlan:
     return choose_plan(wishes, bundle, hardware)
 
 
@@ -56,14 +53,12 @@ def test_the_type_is_the_best_that_the_gpu_has(gpu: Gpu, dtype: torch.dtype) -> 
     assert chosen.dtype.value == dtype
     assert gpu.name in chosen.dtype.reason
     assert chosen.llm.value == (torch.device("cuda", 0),)
-    assert chosen.attention.value == "sdpa"
-    assert not chosen.compiled.value
 
 
 def test_of_several_gpus_the_first_is_taken_and_the_others_are_told() -> None:
     chosen = plan(server(A10, A10))
     assert chosen.replicas == 1
-    assert "1 more that nobody named" in chosen.llm.reason
+    assert "1 more that no setting names" in chosen.llm.reason
 
 
 def test_a_list_of_gpus_has_a_copy_of_the_llm_on_each_and_the_clap_on_the_first() -> None:
@@ -99,7 +94,7 @@ def test_copies_on_unlike_gpus_have_the_type_that_all_of_them_have() -> None:
 )
 def test_a_wish_that_cannot_be_had_is_refused_with_its_setting(wishes: Wishes, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        plan(server(A10, A10), wishes)
+        plan(server(A10, A10), replace(wishes, names=NAMES))
 
 
 def test_a_gpu_that_is_not_there_is_refused() -> None:
@@ -110,31 +105,31 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
 def test_a_type_that_the_gpu_does_not_have_is_refused_if_asked_for_and_replaced_if_preferred() -> None:
     with pytest.raises(ValueError, match="T4 does not have"):
         plan(server(T4), Wishes(dtype="bfloat16"))
-    assert plan(server(T4), bundle=Bundle(dtype="bfloat16")).dtype.value == torch.float16
+    assert plan(server(T4), bundle=Preferences(dtype="bfloat16")).dtype.value == torch.float16
 
 
 def test_the_type_of_the_bundle_is_kept_unless_another_is_asked_for() -> None:
-    assert plan(server(A10), bundle=Bundle(dtype="float32")).dtype.value == torch.float32
-    assert plan(server(A10), Wishes(dtype="auto"), Bundle(dtype="float32")).dtype.value == torch.bfloat16
+    assert plan(server(A10), bundle=Preferences(dtype="float32")).dtype.value == torch.float32
+    assert plan(server(A10), Wishes(dtype="auto"), Preferences(dtype="float32")).dtype.value == torch.bfloat16
     assert plan(LAPTOP, Wishes(dtype="bfloat16")).dtype.value == torch.bfloat16
 
 
 def test_int8_of_a_bundle_is_for_cpus_and_on_a_gpu_it_must_be_asked_for() -> None:
-    assert plan(LAPTOP, bundle=Bundle(quantisation="int8")).quantisation.value == "int8"
-    assert plan(server(A10), bundle=Bundle(quantisation="int8")).quantisation.value == "none"
-    assert plan(server(A10), Wishes(quantisation="int8"), Bundle(quantisation="int8")).quantisation.value == "int8"
-    assert plan(LAPTOP, Wishes(quantisation="none"), Bundle(quantisation="int8")).quantisation.value == "none"
+    assert plan(LAPTOP, bundle=Preferences(quantisation="int8")).quantisation.value == "int8"
+    assert plan(server(A10), bundle=Preferences(quantisation="int8")).quantisation.value == "none"
+    assert plan(server(A10), Wishes(quantisation="int8"), Preferences(quantisation="int8")).quantisation.value == "int8"
+    assert plan(LAPTOP, Wishes(quantisation="none"), Preferences(quantisation="int8")).quantisation.value == "none"
 
 
 def test_a_bundle_made_for_a_gpu_runs_without_one_and_the_plan_says_what_is_missing() -> None:
-    chosen = plan(LAPTOP, bundle=Bundle(quantisation="int4", dtype="float16"))
-    assert chosen.quantisation == Choice("none", "the bundle would have int4, but int4 needs a GPU; a CPU has int8")
-    assert plan(server(H100), bundle=Bundle(quantisation="fp8")).quantisation.value == "fp8"
+    chosen = plan(LAPTOP, bundle=Preferences(quantisation="int4", dtype="float16"))
+    assert chosen.quantisation == Choice("none", "the bundle prefers int4, but int4 needs a GPU; a CPU has int8")
+    assert plan(server(H100), bundle=Preferences(quantisation="fp8")).quantisation.value == "fp8"
 
 
 def test_int8_without_its_kernel_is_refused_if_asked_for_and_left_out_if_preferred() -> None:
     arm = Hardware(int8=False)
-    assert plan(arm, bundle=Bundle(quantisation="int8")).quantisation.value == "none"
+    assert plan(arm, bundle=Preferences(quantisation="int8")).quantisation.value == "none"
     with pytest.raises(ValueError, match="no int8 kernel"):
         plan(arm, Wishes(quantisation="int8"))
 
@@ -146,26 +141,28 @@ def test_a_library_that_is_not_installed_is_named_with_how_to_install_it() -> No
 
 @pytest.mark.parametrize("quantisation", ["int4", "fp8"])
 def test_kernels_that_take_bfloat16_get_it(quantisation: Quantisation) -> None:
-    chosen = plan(server(H100), Wishes(quantisation=quantisation), Bundle(dtype="float32"))
+    chosen = plan(server(H100), Wishes(quantisation=quantisation), Preferences(dtype="float32"))
     assert chosen.dtype.value == torch.bfloat16
 
 
 def test_a_plan_says_every_decision_with_its_reason() -> None:
     lines = plan(server(A10, A10), Wishes("cuda:0,cuda:1")).lines()
-    assert len(lines) == 6
+    assert len(lines) == 4
     assert lines[1] == "LLM on cuda:0, cuda:1, 2 copies of the LLM: as asked"
     assert all(": " in line and line.split(": ", 1)[1] for line in lines)
 
 
 def test_a_bundle_without_preferences_is_one_that_has_none() -> None:
-    assert choose_plan(Wishes(), hardware=LAPTOP) == choose_plan(Wishes(), NoPreferences(), LAPTOP)
+    assert choose_plan(Wishes(), hardware=LAPTOP) == choose_plan(Wishes(), NO_PREFERENCES, LAPTOP)
 
 
 def test_weights_that_do_not_fit_are_refused_before_they_are_moved() -> None:
     device, hardware = torch.device("cuda", 1), server(H100, T4)
-    check_room(14 * GIB, device, hardware)
-    with pytest.raises(NoRoom, match=r"14\.9 GiB.*T4 \(cuda:1\).*16\.0 GiB.*DRCAP_LLM__QUANTISATION"):
-        check_room(16 * 10**9, device, hardware)
+    check_room(14 * GIB, device, hardware, NAMES)
+    with pytest.raises(
+        NoRoom, match=r"14\.9 GiB.*T4 \(cuda:1\).*16\.0 GiB.*DRCAP_LLM__QUANTISATION.*DRCAP_LLM__DEVICE"
+    ):
+        check_room(16 * 10**9, device, hardware, NAMES)
 
 
 def test_this_machine_can_be_looked_at() -> None:

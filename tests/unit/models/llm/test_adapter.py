@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.bundle.load import BundleError, merge_adapter
+from models.bundle.config import BundleError
+from models.bundle.load import merge_adapter
 from models.llm.adapter import merge_lora
 from models.llm.language_model import Llm, load_llm
 from models.weights import MissingWeights, WrongWeights

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.bundle.config import PromptSection
-from models.bundle.load import BundleError, prompt_template
+from models.bundle.config import BundleError, PromptSection
+from models.bundle.load import prompt_template
 from models.llm.chat import in_chat
 from models.llm.language_model import Llm, load_llm
 from models.prompt import Prompt, PromptTemplate, encode_prompt

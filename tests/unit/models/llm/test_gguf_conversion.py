@@ -34,3 +34,12 @@ def test_a_gguf_file_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tiny.gguf").write_bytes(b"GGUF" + bytes(60))
     with pytest.raises(WrongWeights, match=r"tiny\.gguf"):
         load_llm(tmp_path / "tiny.gguf")
+
+
+def test_a_cache_that_cannot_be_written_is_told_with_its_setting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_gguf(tmp_path / "tiny.gguf")
+    (tmp_path / "cache").write_text("a file")
+    assert load_converted(tmp_path / "tiny.gguf", tmp_path / "cache", cache_setting="DRCAP_CACHE").hidden_size == 16
+    assert "starts stay slow (DRCAP_CACHE)" in caplog.text

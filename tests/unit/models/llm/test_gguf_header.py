@@ -44,8 +44,7 @@ def test_facts_and_shapes_are_read_and_lists_passed_over(written: Path) -> None:
     assert header.of_the_model("attention.layer_norm_rms_epsilon") == 0.5
     assert "tokenizer.ggml.tokens" not in header.facts
     sizes = read_llm_sizes(written)
-    assert (sizes.hidden, sizes.layers, sizes.heads, sizes.vocabulary) == (16, 2, 4, 3)
-    assert sizes.key_value_numbers == 2 * 2 * 2 * 4
+    assert (sizes.hidden, sizes.layers, sizes.heads, sizes.key_value_heads, sizes.vocabulary) == (16, 2, 4, 2, 3)
 
 
 @pytest.mark.parametrize("kept", [0, 3, 6, 30, 100])
@@ -76,5 +75,5 @@ def test_a_header_of_unknown_or_endless_things_is_refused(tmp_path: Path, conten
 
 def test_a_header_that_does_not_say_its_sizes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0))
-    with pytest.raises(WrongWeights, match="does not say its embedding_length"):
+    with pytest.raises(WrongWeights, match="does not state its embedding_length"):
         read_llm_sizes(tmp_path / "empty.gguf")

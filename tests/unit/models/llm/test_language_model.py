@@ -77,7 +77,7 @@ def test_every_linear_layer_is_quantised_whether_it_has_a_bias_or_not(tmp_path: 
 
 
 def test_an_architecture_that_keeps_no_keys_and_values_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(WrongWeights, match="MambaForCausalLM cannot be run in batches"):
+    with pytest.raises(WrongWeights, match="MambaForCausalLM cannot run in batches"):
         decoder(save_llm(tmp_path, mamba))
 
 
@@ -85,7 +85,7 @@ def test_an_llm_whose_numbers_overflow_is_refused_with_what_helps(tmp_path: Path
     llm = load_llm(save_llm(tmp_path))
     llm.model.lm_head.weight.data.mul_(float("inf"))
     with pytest.raises(WrongWeights, match=r"not finite.*DRCAP_LLM__DTYPE"):
-        LlmCheck(llm)(partial(PromptBatch, llm.model))
+        LlmCheck(llm, "DRCAP_LLM__DTYPE")(partial(PromptBatch, llm.model))
 
 
 def test_batches_that_see_their_padding_are_refused(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_an_llm_that_is_not_there_is_named_with_its_revision_and_what_to_do(hub:
 def test_a_download_that_was_broken_off_is_no_llm(llm: Path, hub: Path, tmp_path: Path) -> None:
     snapshot = cache(hub, llm)
     next(snapshot.glob("model-*.safetensors")).unlink()
-    with pytest.raises(MissingWeights, match="does not have it whole"):
+    with pytest.raises(MissingWeights, match="does not have all of it"):
         find_llm(REPOSITORY, "main", tmp_path)
 
 
@@ -168,16 +168,20 @@ def test_a_shard_that_is_missing_is_named(llm: Path) -> None:
 def test_an_index_may_not_name_files_elsewhere(llm: Path) -> None:
     index = llm / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "../../other/model.safetensors"}}))
-    with pytest.raises(WrongWeights, match="outside of its folder"):
+    with pytest.raises(WrongWeights, match="outside its folder"):
         find_llm(str(llm), "none", llm)
 
 
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("config.json", "{", r"config\.json is no JSON"),
-        ("config.json", "[]", "is no JSON object"),
-        ("config.json", '{"quantization_config": {"quant_method": "gptq"}}', "stored quantised .gptq."),
+        ("config.json", "{", r"config\.json is not JSON"),
+        ("config.json", "[]", "is not a JSON object"),
+        (
+            "config.json",
+            '{"quantization_config": {"quant_method": "gptq"}}',
+            "stored quantised .gptq.*DRCAP_LLM__QUANTISATION",
+        ),
         ("adapter_config.json", "{}", "is an adapter"),
         ("model.safetensors.index.json", "{}", "has no weight_map"),
     ],
@@ -185,7 +189,7 @@ def test_an_index_may_not_name_files_elsewhere(llm: Path) -> None:
 def test_a_folder_that_is_not_an_llm_says_why(llm: Path, file: str, content: str, said: str) -> None:
     (llm / file).write_text(content)
     with pytest.raises(WrongWeights, match=said):
-        find_llm(str(llm), "none", llm)
+        find_llm(str(llm), "none", llm, "DRCAP_LLM__QUANTISATION")
 
 
 def test_a_folder_without_weights_says_what_it_lacks(tmp_path: Path) -> None:

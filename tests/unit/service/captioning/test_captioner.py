@@ -8,10 +8,10 @@ import pytest
 from datastores.base import DomainStore, DomainVersion, Statistics
 from models.bundle.config import RetrievalSection, SegmentsSection
 from models.bundle.loaded import LoadedBundle
-from models.clap.base import FloatArray
-from models.conditioning.projection import Moments
+from models.conditioning.projection import TextStatistics
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
+from models.vectors import FloatArray
 from service.audio.decoding import Recording
 from service.captioning.captioner import Caption, Captioner, CaptionOptions
 from service.captioning.progress import Progress, Stage
@@ -88,10 +88,12 @@ class ReversingProjection(FakeProjection):
     support: list[int]
     counts: list[int]
 
-    def project(self, query: FloatArray, vectors: FloatArray, scores: FloatArray, moments: Moments) -> FloatArray:
+    def project(
+        self, query: FloatArray, vectors: FloatArray, scores: FloatArray, statistics: TextStatistics
+    ) -> FloatArray:
         np.testing.assert_allclose(vectors @ query, scores, atol=1e-5)
         self.support.append(len(vectors))
-        self.counts.append(moments.count)
+        self.counts.append(statistics.count)
         return -query
 
 

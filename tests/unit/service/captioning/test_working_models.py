@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from models.clap.base import FloatArray
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
+from models.vectors import FloatArray
 from service.batching.batcher import BatcherClosed
 from service.batching.turns import SharedCores
 from service.batching.worker import left_threads

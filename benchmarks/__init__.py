@@ -1,1 +1,1 @@
-"""Side-by-side measurements: what is ours and its peers in one run, on the same captions and the same machine."""
+"""Side-by-side measurements: ours and its peers in one run, on the same captions and the same machine."""

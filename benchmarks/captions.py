@@ -1,4 +1,4 @@
-"""The captions a benchmark runs on: those of a file, or sentences made from the sample domains."""
+"""The captions of a benchmark: from a file, or made from the sample domains."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -14,15 +14,15 @@ _LONGEST = 4
 
 
 class TooFewCaptions(ValueError):
-    """The corpus has fewer captions than asked for."""
+    """The corpus has too few captions; the message says how many are needed."""
 
 
 def load_captions(corpus: Path | None, count: int, seed: int = 0) -> list[str]:
-    """`count` different captions in random order: from a file that registration reads too, or generated.
+    """Return `count` different captions in random order: from a file that registration can read, or generated.
 
     Raises:
-        TooFewCaptions: the file holds fewer.
-        CorpusError: it cannot be read.
+        TooFewCaptions: the file has fewer.
+        CorpusError: the file cannot be read.
     """
     if corpus is None:
         return list(islice(_generated(seed), count))
@@ -34,7 +34,7 @@ def load_captions(corpus: Path | None, count: int, seed: int = 0) -> list[str]:
 
 
 def _generated(seed: int) -> Iterator[str]:
-    """Sample captions joined, one to four in each: lengths spread as in real corpora."""
+    """Yield one to four sample captions joined: their lengths spread like those of real corpora."""
     folder = files("examples") / "domains"
     lines = [
         normalise(line).rstrip(".")

@@ -1,4 +1,4 @@
-"""Datastore: the embedded engine beside qdrant-client's local mode and FAISS, each in processes of its own."""
+"""Compares the embedded engine with qdrant-client's local mode and FAISS, each in processes of its own."""
 
 import tempfile
 from collections.abc import Sequence
@@ -8,20 +8,27 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from benchmarks.benchmark_domain import caption_of
 from benchmarks.engine_process import EngineMissing, measure
 from benchmarks.engines import ENGINES, LOCAL, OURS
 from benchmarks.exact import exact_all
 from benchmarks.report import Report, Row
-from benchmarks.stored import caption_of
-from benchmarks.vectors import FloatArray, extend, heard
+from benchmarks.vectors import extend, heard
+from models.vectors import FloatArray
 
 _LIMIT = 3
 
 
 @dataclass(frozen=True)
 class DatastoreSettings:
-    """Numbers of captions, dimension, queries, and the most captions qdrant-client's local mode is given: it takes
-    milliseconds a caption to fill."""
+    """What is measured.
+
+    Attributes:
+        sizes: numbers of captions.
+        dimension: of the vectors.
+        queries: number of them.
+        local_captions: most captions for qdrant-client's local mode, which takes milliseconds to store one.
+    """
 
     sizes: tuple[int, ...] = (50_000,)
     dimension: int = 384
@@ -30,7 +37,7 @@ class DatastoreSettings:
 
 
 def run(vectors: FloatArray, settings: DatastoreSettings, report: Report, console: Console) -> None:
-    """Measure into the report, on unit vectors of real captions [n, d], the last of them held out as queries."""
+    """Measure into the report, on unit vectors of real captions [n, d]; the last ones serve as queries."""
     held = min(settings.queries, len(vectors) // 5)
     queries = heard(vectors[-held:], settings.dimension)
     for size in settings.sizes:
@@ -63,7 +70,7 @@ def _measured(name: str, size: int, folder: Path, wanted: Sequence[Sequence[str]
 
 
 def _compare(report: Report) -> None:
-    """Add how many times longer each engine's median query takes than ours."""
+    """Add the ratio of each engine's median query time to ours."""
     ours = {row["captions"]: float(row["p50_ms"] or 0.0) for row in report.rows if row["what"] == OURS}
     for row in report.rows:
         row["query_ratio"] = float(row["p50_ms"] or 0.0) / ours[row["captions"]]

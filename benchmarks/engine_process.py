@@ -1,4 +1,4 @@
-"""One engine in a process of its own, so that its memory is its own: builds or answers, and says how as JSON.
+"""Runs one engine in a process of its own, which measures its memory alone: builds or queries, and prints JSON.
 
 python -m benchmarks.engine_process build|serve ENGINE FOLDER VECTORS.npy LIMIT
 """
@@ -20,15 +20,15 @@ _MISSING = 3
 
 
 class EngineMissing(RuntimeError):
-    """A package that the engine needs is not installed."""
+    """A package that the engine needs is missing."""
 
 
 def measure(job: Literal["build", "serve"], engine: str, folder: Path, vectors: Path, limit: int) -> dict[str, Any]:
-    """Run a job apart; `vectors` are those to store or those to ask for.
+    """Run a job in another process; `vectors` is the file of vectors to store, or of queries.
 
     Raises:
-        EngineMissing: says which package.
-        RuntimeError: the job failed; its output is in the message.
+        EngineMissing: a package is missing; the message names it.
+        RuntimeError: the job failed; the message has its output.
     """
     command = [sys.executable, "-m", __name__, job, engine, str(folder), str(vectors), str(limit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - this very module
@@ -59,7 +59,7 @@ def _serve(engine: Engine, vectors: Path, limit: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Do the job that the command line names."""
+    """Run the job on the command line."""
     job, name, folder, vectors, limit = sys.argv[1:]
     try:
         engine = ENGINES[name](Path(folder))

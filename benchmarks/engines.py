@@ -1,6 +1,6 @@
-"""The datastores compared: one protocol, so that each is built, opened and asked in the same way.
+"""The datastores to compare, behind one protocol: each is built, opened and asked in the same way.
 
-FAISS is optional (`pip install drcap[bench]`); an engine whose package is missing says so when made.
+FAISS is optional (`pip install drcap[bench]`): its engine raises ImportError when it is made without the package.
 """
 
 import asyncio
@@ -14,32 +14,33 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.stored import DOMAIN, caption_of, fill
-from benchmarks.vectors import FloatArray, chunks
+from benchmarks.benchmark_domain import DOMAIN, caption_of, fill, fill_local, statistics_of
+from benchmarks.vectors import chunks
 from datastores.edge.store import EdgeStore
-from datastores.statistics import Moments
+from models.vectors import FloatArray
 
 OURS = "embedded"
 LOCAL = "qdrant-client local"
 _M, _EF_BUILD, _EF = 32, 128, 128
 _LOCAL_BATCH = 256
+_LOCAL_WARNING = ".*[Ll]ocal mode.*"
 
 
 class Engine(Protocol):
-    """A datastore below a folder of its own. `ask` comes after `open`."""
+    """A datastore in a folder of its own. `open` comes before `ask`."""
 
     def build(self, vectors: FloatArray) -> None:
-        """Store unit vectors [n, d] with a caption each, durably."""
+        """Store unit vectors [n, d] durably, each with a caption."""
 
     def open(self) -> None:
-        """Open what was built, ready to answer."""
+        """Open the built datastore, ready to answer."""
 
     def ask(self, query: FloatArray, limit: int) -> list[str]:
-        """The captions nearest to a unit vector [d], best first."""
+        """Return the captions nearest to a unit vector [d], best first."""
 
 
 class Embedded:
-    """Ours: the embedded Qdrant engine behind the contract, exact."""
+    """Our embedded Qdrant engine behind the datastore contract; its search is exact."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -47,11 +48,8 @@ class Embedded:
         self._store: EdgeStore | None = None
 
     def build(self, vectors: FloatArray) -> None:
-        moments = Moments(vectors.shape[1])
-        for chunk in chunks(vectors):
-            moments.add(chunk)
         store = self._runner.run(EdgeStore.open(self._folder))
-        self._runner.run(fill(store, vectors, moments.statistics()))
+        self._runner.run(fill(store, vectors, statistics_of(vectors)))
         self._runner.run(store.close())
 
     def open(self) -> None:
@@ -71,35 +69,25 @@ class Local:
         self._folder = folder
 
     def build(self, vectors: FloatArray) -> None:
-        from qdrant_client import models
-
-        client = self._client()
-        client.create_collection(
-            DOMAIN, vectors_config=models.VectorParams(size=vectors.shape[1], distance=models.Distance.COSINE)
-        )
-        for start in range(0, len(vectors), _LOCAL_BATCH):
-            rows = vectors[start : start + _LOCAL_BATCH]
-            ids = range(start, start + len(rows))
-            payloads = [{"caption": caption_of(row)} for row in ids]
-            client.upsert(DOMAIN, models.Batch(ids=list(ids), vectors=rows.tolist(), payloads=payloads))
-        client.close()
+        warnings.filterwarnings("ignore", message=_LOCAL_WARNING)
+        starts = range(0, len(vectors), _LOCAL_BATCH)
+        batches = ((start, vectors[start : start + _LOCAL_BATCH]) for start in starts)
+        named = (([caption_of(start + row) for row in range(len(rows))], rows) for start, rows in batches)
+        fill_local(self._folder, vectors.shape[1], named)
 
     def open(self) -> None:
-        self._opened = self._client()
+        from qdrant_client import QdrantClient
+
+        warnings.filterwarnings("ignore", message=_LOCAL_WARNING)
+        self._opened = QdrantClient(path=str(self._folder))
 
     def ask(self, query: FloatArray, limit: int) -> list[str]:
         found = self._opened.query_points(DOMAIN, query=query.tolist(), limit=limit).points
         return [(point.payload or {})["caption"] for point in found]
 
-    def _client(self) -> Any:
-        from qdrant_client import QdrantClient
-
-        warnings.filterwarnings("ignore", message=".*[Ll]ocal mode.*")
-        return QdrantClient(path=str(self._folder))
-
 
 class Faiss:
-    """A FAISS index in a file with the captions as JSON beside it."""
+    """A FAISS index in a file, with the captions as JSON beside it."""
 
     def __init__(self, folder: Path, make: Callable[[Any, int], Any]) -> None:
         self._faiss = importlib.import_module("faiss")

@@ -1,4 +1,4 @@
-"""The exact projection of many queries at once, and their nearest captions: what all others are measured against."""
+"""The exact projections and nearest captions of many queries: the reference for all other methods."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.vectors import FloatArray, chunks, unit
+from benchmarks.vectors import chunks, unit
+from models.vectors import FloatArray
 
 
 @dataclass(frozen=True)
 class Exact:
-    """For q queries: rows and scores of the `limit` nearest, best first [q, limit], and by temperature the unit
-    projections [q, d]."""
+    """The exact results for q queries.
+
+    Attributes:
+        rows, scores: of the `limit` nearest captions, best first [q, limit].
+        projected: unit projections [q, d] by temperature.
+    """
 
     rows: NDArray[np.int64]
     scores: FloatArray
@@ -21,7 +26,7 @@ class Exact:
 
 
 def exact_all(queries: FloatArray, support: FloatArray, temperatures: Sequence[float], limit: int) -> Exact:
-    """One pass over the support [N, d] for all queries [q, d]."""
+    """Compute the results for all queries [q, d] in one pass over the support [N, d]."""
     count = min(limit, len(support))
     scores = np.empty((len(queries), 0), np.float32)
     rows = np.empty((len(queries), 0), np.int64)
@@ -30,7 +35,7 @@ def exact_all(queries: FloatArray, support: FloatArray, temperatures: Sequence[f
     for chunk in chunks(support):
         found = queries @ chunk.T
         for tau in temperatures:
-            # Scores are at most 1, so nothing overflows; what underflows is e^-60 of the largest.
+            # Scores are at most 1, so nothing overflows; only values below e^-60 of the largest underflow.
             sums[tau] += np.exp((found - 1.0) / np.float32(tau)) @ chunk
         here = np.broadcast_to(np.arange(start, start + len(chunk)), found.shape)
         scores, rows = np.hstack([scores, found]), np.hstack([rows, here])
@@ -44,7 +49,7 @@ def exact_all(queries: FloatArray, support: FloatArray, temperatures: Sequence[f
 
 
 def exact_numpy(query: FloatArray, support: FloatArray, tau: float) -> FloatArray:
-    """softmax(a S^T / tau) S for one query, as one writes it in numpy."""
+    """Return softmax(a S^T / tau) S for one query, as one writes it in numpy."""
     scores = support @ query
     weights = np.exp((scores - scores.max()) / np.float32(tau))
     projected = (weights @ support) / weights.sum()
@@ -52,5 +57,5 @@ def exact_numpy(query: FloatArray, support: FloatArray, tau: float) -> FloatArra
 
 
 def exact_torch(query: torch.Tensor, support: torch.Tensor, tau: float) -> torch.Tensor:
-    """The same in torch."""
+    """Return the same as `exact_numpy`, in torch."""
     return torch.nn.functional.normalize(torch.softmax(support @ query / tau, dim=0) @ support, dim=0)

@@ -1,4 +1,4 @@
-"""What a window takes to be heard: the embedded CLAP as it runs on a CPU, beside its networks in their plain form."""
+"""Times the hearing of a window: the embedded CLAP as it runs on a CPU, and its networks in their plain form."""
 
 import time
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from benchmarks.report import Report
-from benchmarks.vectors import FloatArray
 from models.clap.base import Clap
+from models.vectors import FloatArray
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class HearingSettings:
 
     Attributes:
         rounds: of both forms in turn; the median counts.
-        threads: of one operation.
+        threads: in one operation.
     """
 
     rounds: int = 5
@@ -27,7 +27,7 @@ class HearingSettings:
 
 
 def run(fast: Clap, plain: Clap, windows: Sequence[FloatArray], settings: HearingSettings, report: Report) -> None:
-    """Both hear the same windows, one at a time and in turns, and their vectors are compared."""
+    """Time both on the same windows, one at a time and in turns, and compare their vectors."""
     before = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:

@@ -1,4 +1,4 @@
-"""Projection: head and closed-form tail against the exact softmax, in closeness and in time, at growing sizes."""
+"""Compares the projection, head and closed-form tail, with the exact softmax: closeness and time at growing sizes."""
 
 import asyncio
 import gc
@@ -12,21 +12,30 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from benchmarks.benchmark_domain import DOMAIN, fill, statistics_of
 from benchmarks.exact import Exact, exact_all, exact_numpy, exact_torch
 from benchmarks.report import Report, Row, milliseconds, percentiles
-from benchmarks.stored import DOMAIN, fill
-from benchmarks.vectors import FloatArray, chunks, extend, heard, random_queries
+from benchmarks.vectors import extend, heard, random_queries
 from datastores.base import Statistics
 from datastores.edge.store import EdgeStore
-from datastores.statistics import Moments
 from models.conditioning.projection import Projection
+from models.vectors import FloatArray
 
 _TIMED_EXACT = 20
 
 
 @dataclass(frozen=True)
 class ProjectionSettings:
-    """Sizes of supports, dimensions, temperatures and heads to try; queries of each kind; whether to ask the store."""
+    """What is measured.
+
+    Attributes:
+        sizes: of the supports.
+        dimensions: of the vectors.
+        temperatures: of the projection.
+        heads: captions that are summed one by one.
+        queries: of each kind.
+        store: also time a search of the embedded store.
+    """
 
     sizes: tuple[int, ...] = (10_000, 100_000)
     dimensions: tuple[int, ...] = (384, 512)
@@ -40,7 +49,7 @@ def run(vectors: FloatArray, settings: ProjectionSettings, report: Report, conso
     """Measure into the report.
 
     Args:
-        vectors: unit vectors of real captions [n, d]; the last fifth, at most `queries`, are held out and asked for.
+        vectors: unit vectors of real captions [n, d]; the last fifth, at most `queries`, serve as queries.
     """
     held = min(settings.queries, len(vectors) // 5)
     known, asked = vectors[:-held], vectors[-held:]
@@ -48,10 +57,7 @@ def run(vectors: FloatArray, settings: ProjectionSettings, report: Report, conso
         for size in settings.sizes:
             console.print(f"projection: {size:,} captions of {dimension} dimensions")
             support = extend(known, size, dimension)
-            moments = Moments(dimension)
-            for chunk in chunks(support):
-                moments.add(chunk)
-            statistics = moments.statistics()
+            statistics = statistics_of(support)
             for kind, queries in (("random", random_queries(held, dimension)), ("heard", heard(asked, dimension))):
                 exact = exact_all(queries, support, settings.temperatures, max(settings.heads))
                 report.rows += _closeness(kind, queries, support, exact, statistics, settings)
@@ -130,7 +136,7 @@ def _latency(
 def _asked(
     queries: FloatArray, support: FloatArray, statistics: Statistics, projection: Projection, head: int
 ) -> list[float]:
-    """Milliseconds for a search of the embedded store and the projection of what it finds."""
+    """Return the milliseconds of each search of the embedded store with the projection of its neighbours."""
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         store = runner.run(EdgeStore.open(Path(folder)))
         try:

@@ -1,4 +1,4 @@
-"""Registration: captions a second against the loop one writes first, and registering again with few new ones."""
+"""Compares registration with the obvious loop, and registers again with few new captions."""
 
 import asyncio
 import tempfile
@@ -6,30 +6,30 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from rich.console import Console
 
+from benchmarks.benchmark_domain import DOMAIN, fill_local
 from benchmarks.report import Report
-from benchmarks.vectors import FloatArray
-from datastores.base import VersionWriter
 from datastores.edge.store import EdgeStore
 from datastores.registration import Registered, TextEncoder, register
 from datastores.statistics import Moments
+from models.vectors import FloatArray
 
-_DOMAIN = "benchmark"
-
-
-class Encoder(Protocol):
-    """n captions -> unit vectors [n, d]."""
-
-    def __call__(self, texts: Sequence[str], /) -> FloatArray: ...
+Encoder = Callable[[Sequence[str]], FloatArray]
+"""n captions -> unit vectors [n, d]."""
 
 
 @dataclass(frozen=True)
 class RegistrationSettings:
-    """How much of the corpus changes before it is registered again, and the loop's batch."""
+    """What is measured.
+
+    Attributes:
+        changed: share of the corpus that is new when it is registered again.
+        batch: captions in a step of the loop.
+    """
 
     changed: float = 0.01
     batch: int = 32
@@ -46,9 +46,9 @@ def run(
     """Measure into the report.
 
     Args:
-        captions: all different; the first of them are registered, then the last, so that `changed` of them are new.
-        encoder: ours.
-        plain: the same model as the loop calls it, a batch at a time.
+        captions: all different; the first ones are registered, then the last ones, so that a share `changed` is new.
+        encoder: the CLAP, as registration calls it.
+        plain: the same model as the loop calls it, one batch at a time.
     """
     fresh = max(1, round(len(captions) * settings.changed))
     before, after = captions[:-fresh], captions[fresh:]
@@ -73,24 +73,15 @@ async def _ours(
 ) -> tuple[Registered, Registered]:
     store = await EdgeStore.open(folder)
     try:
-        return await register(store, _DOMAIN, before, encoder), await register(store, _DOMAIN, after, encoder)
+        return await register(store, DOMAIN, before, encoder), await register(store, DOMAIN, after, encoder)
     finally:
         await store.close()
 
 
 def _into_local(captions: Sequence[str], encode: Encoder, batch: int, folder: Path) -> float:
-    from qdrant_client import QdrantClient, models
-
     started = time.perf_counter()
-    client = QdrantClient(path=str(folder))
-    size = encode(captions[:1]).shape[1]
-    client.create_collection(_DOMAIN, vectors_config=models.VectorParams(size=size, distance=models.Distance.COSINE))
-    for start in range(0, len(captions), batch):
-        texts = captions[start : start + batch]
-        ids: Any = range(start, start + len(texts))
-        payloads = [{"caption": text} for text in texts]
-        client.upsert(_DOMAIN, models.Batch(ids=list(ids), vectors=encode(texts).tolist(), payloads=payloads))
-    client.close()
+    batches = (captions[start : start + batch] for start in range(0, len(captions), batch))
+    fill_local(folder, encode(captions[:1]).shape[1], ((texts, encode(texts)) for texts in batches))
     return time.perf_counter() - started
 
 
@@ -99,21 +90,18 @@ def _into_embedded(captions: Sequence[str], encode: Encoder, batch: int, folder:
         store = await EdgeStore.open(folder)
         size = encode(captions[:1]).shape[1]
         moments = Moments(size)
-        async with store.writer(_DOMAIN, dimension=size, fingerprint="loop") as writer:
+        async with store.writer(DOMAIN, dimension=size, fingerprint="loop") as writer:
             for start in range(0, len(captions), batch):
-                await _store(writer, captions[start : start + batch], encode, moments)
+                texts = captions[start : start + batch]
+                vectors = encode(texts)
+                moments.add(vectors)
+                await writer.add(texts, vectors)
             await writer.commit(moments.statistics())
         await store.close()
 
     started = time.perf_counter()
     asyncio.run(loop())
     return time.perf_counter() - started
-
-
-async def _store(writer: VersionWriter, texts: Sequence[str], encode: Encoder, moments: Moments) -> None:
-    vectors = encode(texts)
-    moments.add(vectors)
-    await writer.add(texts, vectors)
 
 
 def _row(what: str, captions: int, embedded: int, seconds: float) -> dict[str, str | int | float | None]:
@@ -127,10 +115,10 @@ def _row(what: str, captions: int, embedded: int, seconds: float) -> dict[str, s
 
 
 def plain_minilm(centre: Callable[[torch.Tensor], torch.Tensor]) -> Encoder:
-    """The embedded CLAP's sentence encoder as its own documentation has it run: padded to the longest of a batch.
+    """Return the embedded CLAP's sentence encoder as its own documentation runs it: padded to the longest of a batch.
 
     Args:
-        centre: brings its vectors into the CLAP's space.
+        centre: moves its vectors into the CLAP's space.
     """
     from transformers import AutoModel, AutoTokenizer
 

@@ -1,4 +1,4 @@
-"""What all benchmarks share: timing, facts about the machine, and results as a table and as JSON."""
+"""Shared by all benchmarks: timing, facts about the machine, and results as a table and as JSON."""
 
 import json
 import os
@@ -23,7 +23,7 @@ Row = dict[str, Value]
 
 @dataclass
 class Report:
-    """The results of one subject: one flat row a measurement, with what they were measured on."""
+    """The results of one subject: a flat row for each measurement, with settings and notes."""
 
     subject: str
     settings: Mapping[str, Any]
@@ -31,7 +31,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
-        """Write everything as JSON."""
+        """Write everything and the facts about the machine as JSON."""
         document = {
             "format": FORMAT,
             "subject": self.subject,
@@ -45,7 +45,7 @@ class Report:
         path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
     def show(self, console: Console) -> None:
-        """Print rows that have the same columns as one table, then the notes."""
+        """Print a table for the rows with the same columns, then the notes."""
         tables: dict[tuple[str, ...], list[Row]] = {}
         for row in self.rows:
             tables.setdefault(tuple(row), []).append(row)
@@ -61,7 +61,7 @@ class Report:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores this process may use, memory in GB, load, and the versions that matter."""
+    """Return processor, cores this process may use, memory in GB, load, and the versions of the packages involved."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -80,7 +80,7 @@ def machine() -> dict[str, Any]:
 
 
 def milliseconds(work: Iterable[Callable[[], object]]) -> list[float]:
-    """How long each call took."""
+    """Return the milliseconds that each call takes."""
     taken = []
     for one in work:
         started = time.perf_counter()
@@ -90,18 +90,22 @@ def milliseconds(work: Iterable[Callable[[], object]]) -> list[float]:
 
 
 def percentiles(taken: Sequence[float], prefix: str = "") -> Row:
-    """Median and 99th percentile of milliseconds, as columns."""
+    """Return median and 99th percentile of milliseconds, as columns."""
     return {f"{prefix}p50_ms": float(np.percentile(taken, 50)), f"{prefix}p99_ms": float(np.percentile(taken, 99))}
 
 
-def memory() -> Row:
-    """Resident memory of this process in MB, and the part of it that is not file pages the system can drop."""
+def memory(peak: bool = False) -> Row:
+    """Return this process's resident memory in MB, and its part without file pages, which the system can drop.
+
+    With `peak` also the highest resident memory so far. None where the system does not tell.
+    """
+    wanted = {"VmRSS:": "rss_mb", "RssAnon:": "anonymous_mb"} | ({"VmHWM:": "peak_mb"} if peak else {})
+    found: Row = dict.fromkeys(wanted.values())
     status = Path("/proc/self/status")
-    if not status.exists():
-        return {"rss_mb": None, "anonymous_mb": None}
-    lines = (line.split() for line in status.read_text(encoding="ascii").splitlines())
-    sizes = {words[0]: int(words[1]) / 1024 for words in lines if words[0] in ("VmRSS:", "RssAnon:")}
-    return {"rss_mb": sizes.get("VmRSS:"), "anonymous_mb": sizes.get("RssAnon:")}
+    if status.exists():
+        lines = (line.split() for line in status.read_text(encoding="ascii").splitlines())
+        found |= {wanted[words[0]]: int(words[1]) / 1024 for words in lines if words[0] in wanted}
+    return found
 
 
 def _processor() -> str:

@@ -1,21 +1,21 @@
-"""Supports of any size from the vectors of real captions, and queries like those of audio."""
+"""Makes supports of any size from vectors of real captions, and queries like those of audio."""
 
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-# Length of the noise beside a unit vector: a caption's near relation, and a sound beside its caption.
+from models.vectors import FloatArray
+
+# Length of the noise on a unit vector: for a caption like another one, and for a sound of a caption.
 RELATED = 0.5
 HEARD = 1.0
 _CHUNK = 16_384
 
 
 def extend(vectors: FloatArray, count: int, dimension: int, seed: int = 0) -> FloatArray:
-    """Unit vectors [count, dimension]: the given ones [n, d] first, then perturbed copies of them.
+    """Return unit vectors [count, dimension]: the given ones [n, d], then noisy copies of them.
 
-    More dimensions than d are filled with noise as large as each of the others, then all are turned together.
+    Dimensions beyond d get noise as large as each other dimension; then all are rotated together.
     """
     rng = _draws(seed, "support")
     turn = _lift(vectors.shape[1], dimension, seed)
@@ -30,31 +30,33 @@ def extend(vectors: FloatArray, count: int, dimension: int, seed: int = 0) -> Fl
 
 
 def heard(vectors: FloatArray, dimension: int, seed: int = 0) -> FloatArray:
-    """Queries [n, dimension] as a CLAP hears them: vectors [n, d] of captions not in the support, beside noise of
-    the same length (cosine about 0.7)."""
+    """Return queries [n, dimension] as a CLAP hears them.
+
+    They are vectors [n, d] of captions outside the support with noise of the same length: a cosine of about 0.7.
+    """
     rng = _draws(seed, "heard")
     lifted = unit(_lifted(vectors, _lift(vectors.shape[1], dimension, seed), rng))
     return unit(lifted + _noise(rng, len(vectors), dimension, HEARD))
 
 
 def random_queries(count: int, dimension: int, seed: int = 0) -> FloatArray:
-    """Directions that have nothing to do with the support [count, dimension]: the hardest for its tail."""
+    """Return random directions [count, dimension], unrelated to the support: the hardest for its tail."""
     return unit(_draws(seed, "random").normal(size=(count, dimension)).astype(np.float32))
 
 
 def unit(rows: FloatArray) -> FloatArray:
-    """Each row over its length."""
+    """Return each row divided by its length."""
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
 
 def chunks(rows: FloatArray) -> Iterator[FloatArray]:
-    """The rows, a bounded number at a time."""
+    """Yield the rows, a limited number at a time."""
     for start in range(0, len(rows), _CHUNK):
         yield rows[start : start + _CHUNK]
 
 
 def _draws(seed: int, purpose: str) -> np.random.Generator:
-    """Numbers of their own for each purpose: the same stream twice would make queries out of the support's noise."""
+    """Return a generator for one purpose: with a shared one, queries would repeat the noise of the support."""
     return np.random.default_rng([seed, *purpose.encode()])
 
 

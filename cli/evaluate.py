@@ -106,14 +106,14 @@ def _one_line() -> Iterator[None]:
     from evaluation.java import JavaFailed
     from evaluation.pipeline import NoReferences
     from evaluation.reconstruction import CorpusTooSmall
-    from evaluation.remote import Refused
+    from evaluation.remote import ServiceRefused
     from evaluation.scores import MetricsMissing
     from models.bundle.config import BundleError
     from models.weights import MissingWeights
 
     try:
         yield
-    except (DatastoreError, CorpusError, ClipsError, NoReferences, CorpusTooSmall, Refused) as error:
+    except (DatastoreError, CorpusError, ClipsError, NoReferences, CorpusTooSmall, ServiceRefused) as error:
         raise CommandError(str(error)) from error
     except (BundleError, MissingWeights, MetricsMissing, JavaFailed, OSError) as error:
         raise CommandError(str(error)) from error

@@ -11,7 +11,7 @@ from service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from models.clap.base import Clap
-    from training.corpora import Corpus
+    from training.corpora import TrainingCorpus
     from training.similarity import SelectionRange
     from training.validation import HeardClip
 
@@ -70,10 +70,10 @@ def train(
     from models.bundle.config import BundleError, bundle_folder, read_config
     from models.bundle.load import load_clap
     from models.weights import MissingWeights
+    from training.accelerator import MissingExtra, make_accelerator
     from training.bundle_writer import OutputExists
     from training.checkpoint import CheckpointError
     from training.corpora import load_corpus
-    from training.device import MissingExtra, make_accelerator
     from training.examples import ExampleOptions
     from training.options import TrainOptions
     from training.run import Job
@@ -152,13 +152,13 @@ def _weights(pairs: Sequence[str]) -> dict[str, float]:
     return weights
 
 
-def _weighed(corpus: "Corpus", weights: dict[str, float]) -> "Corpus":
+def _weighed(corpus: "TrainingCorpus", weights: dict[str, float]) -> "TrainingCorpus":
     from dataclasses import replace
 
     return replace(corpus, weight=weights.pop(corpus.name, 1.0))
 
 
-def _say(console: Any, corpora: "Sequence[Corpus]") -> None:
+def _say(console: Any, corpora: "Sequence[TrainingCorpus]") -> None:
     for corpus in corpora:
         cut = f", {corpus.cut} left out as longer than the CLAP reads" if corpus.cut else ""
         console.print(f"{corpus.name}: {len(corpus.captions):,} captions{cut}")

@@ -1,1 +1,1 @@
-"""Measuring captions and retrieval against references."""
+"""Measures captions against references: `drcap evaluate`."""

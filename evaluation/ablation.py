@@ -1,4 +1,4 @@
-"""The method piece by piece: the same sounds captioned with one piece changed at a time."""
+"""The ablation: captions the same sounds with one part of the method changed at a time."""
 
 from rich.progress import Progress
 
@@ -14,31 +14,29 @@ CAPTIONED = "drcap"
 async def ablate(
     sounds: Sounds, domain: Domain, bundle: LoadedBundle, beams: int, progress: Progress, sweep: bool = True
 ) -> Report:
-    """All arms of `evaluation.arms.ablation_arms`, against the full method decoded as they are.
+    """Compare all arms of `evaluation.arms.ablation_arms` with the full method, decoded in the same way.
 
     Args:
-        sounds: heard once for all arms; the domain too is searched once a sound.
+        sounds: to caption; all arms share one search of the domain for each sound.
         domain: to caption in.
         bundle: to caption with.
-        beams: of all arms but the one as shipped.
-        progress: shows how far it is.
+        beams: of all arms except those as shipped.
+        progress: shows the progress.
         sweep: also sweep tau, k and the ways to sum the projection.
 
-    Raises:
-        see `evaluation.pipeline.evaluate`.
+    Raises as `evaluation.pipeline.evaluate`.
     """
     rows = trials(ablation_arms(bundle, beams, sweep), domain)
-    # Java's metrics would take longer than the captions of a row.
+    # The metrics in Java take longer than the captions of a row.
     return await evaluate("Ablation", rows, FULL, sounds, bundle, progress, java=False)
 
 
 async def against_nearest(
     sounds: Sounds, domain: Domain, bundle: LoadedBundle, beams: int | None, progress: Progress
 ) -> Report:
-    """The captions as the service writes them, against the nearest caption of the domain. `beams`: see `shipped_arm`.
+    """Compare captions as the service writes them with the nearest captions of the domain.
 
-    Raises:
-        see `evaluation.pipeline.evaluate`.
+    `beams`: see `evaluation.arms.shipped_arm`. Raises as `evaluation.pipeline.evaluate`.
     """
     shipped = shipped_arm(bundle, beams)
     rows = [

@@ -1,4 +1,4 @@
-"""Arms: the ways of captioning that are measured beside each other."""
+"""Arms: ways of captioning to compare with each other."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -22,17 +22,16 @@ class Arm:
     """One way of captioning.
 
     Attributes:
-        name: what tables call it.
-        vector: what stands in the prompt, see `models.conditioning.conditioning.Conditioning`; None answers with the
-            nearest caption and asks no LLM.
-        similar: how many similar captions stand in the prompt.
+        name: in the tables.
+        vector: kind of vector in the prompt, see `models.conditioning.conditioning.Conditioning`; None answers with the
+            nearest caption, without an LLM.
+        similar: number of similar captions in the prompt.
         temperature: tau of the projection.
-        neighbours: captions that the projection sums one by one; None for all of the domain, which is exact.
-        tail: whether the captions beyond the neighbours are summed in closed form, or left out.
-        decode: how the text is written; None for the nearest caption.
-        rerank: choose among the captions a beam search ended with, as the service does (see
-            `models.conditioning.reranking`).
-        note: what a reader should know of it.
+        neighbours: captions that the projection sums one by one; None sums the whole domain, which is exact.
+        tail: whether the captions beyond the neighbours are summed in closed form or omitted.
+        decode: options of the decoder; None for the nearest caption.
+        rerank: choose among the captions of a beam search, as the service does (see `models.conditioning.reranking`).
+        note: explains the arm in a report.
     """
 
     name: str
@@ -47,7 +46,7 @@ class Arm:
 
     def __post_init__(self) -> None:
         if (self.vector is None) != (self.decode is None):
-            raise ValueError(f"arm {self.name!r}: the nearest caption is not decoded, everything else is")
+            raise ValueError(f"arm {self.name!r}: only the nearest caption has neither a vector nor decoding options")
 
     def conditioning(self, bundle: LoadedBundle, captions: int) -> Conditioning:
         """Return what makes the prompts of this arm, in a domain of so many captions.
@@ -65,24 +64,26 @@ class Arm:
 
 
 def nearest_arm(bundle: LoadedBundle) -> Arm:
-    """The nearest caption of the domain as the answer."""
+    """Return the arm that answers with the nearest caption of the domain."""
     return Arm(NEAREST, None, 1, bundle.projection.temperature, bundle.retrieval.neighbours)
 
 
 def shipped_arm(bundle: LoadedBundle, beams: int | None = None) -> Arm:
-    """What the service does with the bundle; `beams` instead of the bundle's, as a request can ask for."""
+    """Return the arm that does what the service does; `beams` replaces the bundle's, as a request can."""
     decode = bundle.generation if beams is None else _with_beams(bundle, beams)
     return replace(_full_arm(bundle, decode), name=SHIPPED, rerank=True, note=_writes(decode))
 
 
 def ablation_arms(bundle: LoadedBundle, beams: int = 1, sweep: bool = True) -> list[Arm]:
-    """The arms of the ablation; `FULL` is their baseline.
+    """Return the arms of the ablation; `FULL` is their baseline.
 
-    Those named as shipped decode with the bundle's beams and rerank; the others decode with `beams` and do not. Within
-    either kind nothing but the prompt tells them apart.
+    Arms named "as shipped" decode with the bundle's beams and rerank; the others decode with `beams` and do not rerank.
+    Arms of one kind differ only in the prompt.
 
     Args:
-        sweep: also other tau, other k and other ways to sum the projection.
+        bundle: gives the settings of the full method.
+        beams: of the arms that are not as shipped.
+        sweep: also vary tau, k and the ways to sum the projection.
     """
     full = _full_arm(bundle, _with_beams(bundle, beams))
     shipped = shipped_arm(bundle)
@@ -93,7 +94,7 @@ def ablation_arms(bundle: LoadedBundle, beams: int = 1, sweep: bool = True) -> l
         replace(full, name="raw vector only", similar=0, vector="raw"),
         replace(full, name="raw + captions", vector="raw"),
         full,
-        # Held against the shipped one, these say what the vector is worth beside beams and their choice.
+        # Compared with the shipped arm, these show the effect of the vector beside beams and reranking.
         replace(shipped, name="captions only, as shipped", vector="none"),
         replace(shipped, name="raw + captions, as shipped", vector="raw"),
         shipped,
@@ -131,7 +132,7 @@ def _full_arm(bundle: LoadedBundle, decode: GenerationOptions) -> Arm:
 
 
 def _with_beams(bundle: LoadedBundle, beams: int) -> GenerationOptions:
-    # Sampling excludes beams, and one draw is no measure of a prompt.
+    # Sampling excludes beams, and one sample does not measure a prompt.
     return replace(bundle.generation, num_beams=beams, temperature=0.0)
 
 

@@ -1,4 +1,4 @@
-"""Clips and their references from a CSV file."""
+"""Reads clips and their references from a CSV file."""
 
 import csv
 import json
@@ -15,15 +15,15 @@ Row = dict[str, str]
 
 
 class ClipsError(ValueError):
-    """A list of clips that cannot be used; the message says where and why."""
+    """A list of clips cannot be used; the message says where and why."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A recording and what people said of it.
+    """A recording with its references.
 
     Attributes:
-        path: the audio file; it was there when the list was read.
+        path: the audio file; it existed when the list was read.
         references: at least one caption, in the order of the file.
     """
 
@@ -32,16 +32,16 @@ class Clip:
 
 
 def read_clips(path: Path, where: Mapping[str, str] | None = None) -> list[Clip]:
-    """Clips of a CSV file, in its order; rows without a reference are left out, rows of one file are one clip.
+    """Return the clips of a CSV file in its order; rows without a reference are omitted, rows of one file are one clip.
 
     Args:
         path: CSV with a header, UTF-8. The audio file is in the column `file`, `file_name`, `path` or `filename`,
-            relative to the CSV's folder. References are in `captions_json` (a JSON list of strings) where that is
-            filled, else in `caption` and in `caption_1`, `caption_2` and so on.
-        where: column -> the value its rows must have, spaces at the ends ignored.
+            relative to the CSV's folder. References are in `captions_json` (a JSON list of strings) if that is filled,
+            else in `caption`, `caption_1`, `caption_2` and so on.
+        where: column -> value that rows must have, without spaces at the ends.
 
     Raises:
-        ClipsError: a column or an audio file is not there, a row is damaged, or no clip is left.
+        ClipsError: a column or an audio file is missing, a row is damaged, or no clip is left.
     """
     wanted = dict(where or {})
     references: dict[Path, list[str]] = {}
@@ -64,7 +64,7 @@ def read_clips(path: Path, where: Mapping[str, str] | None = None) -> list[Clip]
     except UnicodeDecodeError as error:
         raise ClipsError(f"{path}: not UTF-8 at byte {error.start}") from None
     except csv.Error as error:
-        # A line counts once it is read whole.
+        # The reader counts a line when it has read it completely.
         raise ClipsError(f"{path}, after line {reader.line_num}: {error}") from None
     if not references:
         filtered = "".join(f", {column} = {value}" for column, value in wanted.items())
@@ -90,7 +90,7 @@ def _file_column(path: Path, header: Sequence[str], wanted: Mapping[str, str]) -
 def _rows(path: Path, reader: "csv.DictReader[str]") -> Iterator[tuple[int, Row]]:
     fields = len(reader.fieldnames or [])
     for row in reader:
-        # DictReader files what is too much under None, and fills what is missing with None.
+        # DictReader puts extra fields under None and fills missing ones with None.
         if None in row or None in row.values():
             raise ClipsError(f"{path}, line {reader.line_num}: not the {fields} fields of the header")
         yield reader.line_num, row

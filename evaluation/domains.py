@@ -1,4 +1,4 @@
-"""Domains to evaluate in: one that is registered, or one made of a corpus file and kept for the next evaluation."""
+"""Domains to evaluate in: a registered one, or one made from a corpus file and kept for the next evaluation."""
 
 import hashlib
 import tempfile
@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.progress import Progress
 
 from datastores.base import (
@@ -26,8 +24,7 @@ from datastores.edge.store import EdgeStore
 from datastores.registration import register
 from datastores.statistics import Moments
 from models.clap.base import Clap
-
-FloatArray = NDArray[np.float32]
+from models.vectors import FloatArray
 
 _CORPUS = "corpus"
 _CAPTIONS_AT_ONCE = 256
@@ -38,9 +35,9 @@ class Domain:
     """One version of a domain in an open store.
 
     Attributes:
-        title: what the report calls it.
-        store: holds it, and stays open while the domain is used.
-        version: the version that is asked.
+        title: in the report.
+        store: holds the domain, and stays open while it is used.
+        version: the version to search.
         statistics: of the version.
     """
 
@@ -50,15 +47,15 @@ class Domain:
     statistics: Statistics
 
     async def near(self, vectors: FloatArray, limit: int | None) -> list[list[Neighbour]]:
-        """The `limit` captions nearest to each of the vectors [n, d], best first; all captions for None."""
+        """Return the `limit` captions nearest to each of the vectors [n, d], best first; None returns all captions."""
         return await self.store.search(self.version, vectors, self.version.captions if limit is None else limit)
 
 
 async def open_domain(store: DomainStore, name: str, clap: Clap, title: str | None = None) -> Domain:
-    """A domain of a store as it serves now.
+    """Open the current version of a domain.
 
     Raises:
-        DatastoreError: there is none of that name, or another CLAP embedded it.
+        DatastoreError: the store has no such domain, or another CLAP embedded it.
     """
     version = await store.resolve(name)
     if version.fingerprint != clap.fingerprint:
@@ -70,7 +67,7 @@ async def open_domain(store: DomainStore, name: str, clap: Clap, title: str | No
 
 
 async def put_domain(store: DomainStore, name: str, captions: Sequence[str], vectors: FloatArray, clap: Clap) -> Domain:
-    """Register captions whose unit vectors [n, d] are known already. Raises `DatastoreError`."""
+    """Register captions with known unit vectors [n, d]. Raises `DatastoreError`."""
     moments = Moments(clap.embedding_dim)
     moments.add(vectors)
     async with store.writer(name, dimension=clap.embedding_dim, fingerprint=clap.fingerprint) as writer:
@@ -83,11 +80,11 @@ async def put_domain(store: DomainStore, name: str, captions: Sequence[str], vec
 async def corpus_domain(
     file: Path, cache: Path, clap: Clap, limits: CorpusLimits, progress: Progress
 ) -> AsyncIterator[Domain]:
-    """The captions of a file as a domain, registered at the first call with this content and this CLAP.
+    """Open the captions of a file as a domain, registered by the first call with this content and this CLAP.
 
     Args:
         file: a corpus as `datastores.corpus.reader` reads it.
-        cache: a folder; each corpus has a store of its own in it.
+        cache: a folder with a store for each corpus.
         clap: embeds the captions.
         limits: on the corpus.
         progress: shows the registration.
@@ -118,7 +115,7 @@ async def corpus_domain(
 
 @asynccontextmanager
 async def temporary_store() -> AsyncIterator[DomainStore]:
-    """An empty store that is gone afterwards."""
+    """Open an empty store, which is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="drcap-evaluate-") as folder:
         store = await EdgeStore.open(Path(folder))
         try:
@@ -128,7 +125,7 @@ async def temporary_store() -> AsyncIterator[DomainStore]:
 
 
 async def _register(store: DomainStore, file: Path, clap: Clap, limits: CorpusLimits, progress: Progress) -> None:
-    # Read to its end first: a damaged line is found before minutes went into embedding those above it.
+    # Read completely first: a damaged line is found before minutes are spent on embedding.
     captions = _captions(file, limits)
     task = progress.add_task(f"registering {file.name}", total=len(captions))
     await register(

@@ -1,7 +1,7 @@
-"""The parts of pycocoevalcap that run Java, each in a child process with a bound.
+"""The parts of pycocoevalcap that run Java, each in a child process with a time limit.
 
 The package starts Java itself and waits for it without a limit. A child in a process group of its own can be ended
-whole, Java included. Run as a script, this module is that child.
+with its Java. Run as a script, this module is that child.
 """
 
 import json
@@ -17,19 +17,19 @@ from typing import Any
 
 
 class JavaFailed(RuntimeError):
-    """A metric or tokenizer in Java gave no answer; the message says why."""
+    """A metric or tokenizer in Java did not answer; the message says why."""
 
 
 def java_found() -> bool:
-    """Whether there is a `java` on the path."""
+    """Return whether a `java` is on the path."""
     return which("java") is not None
 
 
 def spice_missing() -> str | None:
-    """Why SPICE cannot run here, or None if its jars are there. They are never downloaded."""
+    """Return why SPICE cannot run, or None if its jars are present. They are never downloaded."""
     import pycocoevalcap
 
-    # A namespace package: it has folders, no file.
+    # A namespace package has folders and no file.
     folders = [Path(folder) / "spice" / "lib" for folder in pycocoevalcap.__path__]
     for jar in ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"):
         if not any((folder / jar).is_file() for folder in folders):
@@ -41,10 +41,10 @@ def ask_java(job: str, payload: object, seconds: float) -> Any:
     """Run a job (`tokenize`, `meteor` or `spice`) in a child and return its answer.
 
     Raises:
-        JavaFailed: it failed, or took longer than `seconds` and was ended.
+        JavaFailed: the job failed, or took longer than `seconds` and was ended.
     """
     child = subprocess.Popen(  # noqa: S603
-        # -P keeps this folder off the child's path, where its modules could pass for others.
+        # -P keeps this folder off the child's path, where its modules could shadow others.
         [sys.executable, "-P", str(Path(__file__)), job],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -70,7 +70,7 @@ def ask_java(job: str, payload: object, seconds: float) -> Any:
 def _tokenize(texts: list[str]) -> list[str]:
     from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-    # The tokenizer works by line, and Java knows more line ends than "\n": one of them would shift all that follow.
+    # The tokenizer works by line, and Java knows more line ends than "\n": one in a caption would shift all others.
     lines = [{"caption": " ".join(text.split())} for text in texts]
     tokenised: list[str] = PTBTokenizer().tokenize({"": lines})[""] if lines else []
     if len(tokenised) != len(texts):
@@ -97,14 +97,14 @@ def _spice(captions: dict[str, dict[str, list[str]]]) -> list[float]:
     from pycocoevalcap.spice.spice import Spice
 
     scores = [score["All"]["f"] for score in Spice().compute_score(captions["truth"], captions["said"])[1]]
-    # It gives nan where a caption has nothing to compare.
+    # SPICE is nan where a caption has nothing to compare.
     return [float(score) if score == score else 0.0 for score in scores]
 
 
 def main() -> None:
-    """The child: a job's name as argument, its payload on stdin, its answer on stdout, both JSON."""
+    """Run the job named by the argument: JSON payload on stdin, JSON answer on stdout."""
     jobs: dict[str, Callable[[Any], object]] = {"tokenize": _tokenize, "meteor": _meteor, "spice": _spice}
-    # Java prints where it likes; only the answer may reach stdout.
+    # Java prints to stdout too; only the answer may reach it.
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answer:
         os.dup2(2, 1)
         json.dump(jobs[sys.argv[1]](json.load(sys.stdin)), answer)

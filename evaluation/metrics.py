@@ -1,4 +1,4 @@
-"""What the captions of one system are worth on clips with references: values a clip, and means with intervals."""
+"""Measures the captions of one system on clips with references: values for each clip, and means with intervals."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation import scores
-from evaluation.intervals import Figure
+from evaluation.intervals import Figure, bootstrap, interval, resampled_means
 from evaluation.java import JavaFailed, java_found, spice_missing
 from evaluation.tokens import Tokenizer
 
@@ -23,11 +23,11 @@ _CLOSING = " .!?,;:"
 
 @dataclass(frozen=True)
 class Said:
-    """What one system said of one clip.
+    """The caption of one clip by one system.
 
     Attributes:
-        caption: its caption; may be empty.
-        retrieved: the captions that stood in the prompt, or would have, best first.
+        caption: may be empty.
+        retrieved: the captions in the prompt, or those that would be in it, best first.
     """
 
     caption: str
@@ -36,14 +36,14 @@ class Said:
 
 @dataclass(frozen=True)
 class Measures:
-    """The measures of one system on one list of clips. Higher is better, save for `words` and `verbatim`.
+    """The measures of one system on one list of clips. Higher is better, except for `words` and `verbatim`.
 
     Attributes:
-        per_clip: name -> value of each clip [clips]. BLEU is that of the single caption here.
-        overall: name -> mean over clips with its 95% bootstrap interval over clips. BLEU and distinct-n are those of
-            all captions together and not means.
-        left_out: name of a metric that could not run -> why.
-        tokenizer: how captions were cut into words, ``ptb`` or ``words``; "" where nobody said.
+        per_clip: name -> value of each clip [clips]. BLEU here is that of the single caption.
+        overall: name -> mean over clips with its 95% bootstrap interval over clips. BLEU and distinct-n are
+            computed on all captions together and are not means.
+        left_out: name of a metric that could not run -> reason.
+        tokenizer: that cut captions into words, ``ptb`` or ``words``; "" if unknown.
     """
 
     per_clip: dict[str, NDArray[np.float64]]
@@ -53,11 +53,12 @@ class Measures:
 
 
 class References:
-    """The references of a list of clips, tokenised and embedded once for all systems measured on them.
+    """The references of a list of clips, tokenised and embedded once for all systems.
 
     Attributes:
         tokenizer: cuts these references, and the captions compared with them.
-        tokens: the tokenised references of each clip, without those that have no word.
+        tokens: the tokenised references of each clip, without references that have no word.
+        java_seconds: limit of one run of Java.
     """
 
     def __init__(
@@ -66,13 +67,13 @@ class References:
         """Tokenise the references of each clip.
 
         Args:
-            texts: at least one reference a clip.
-            java: True insists on the tokenizer in Java, False does without, None looks whether there is Java.
-            java_seconds: bound of one run of Java.
+            texts: at least one reference for each clip.
+            java: True requires the tokenizer in Java, False excludes it, None uses it if Java is found.
+            java_seconds: limit of one run of Java.
 
         Raises:
-            ValueError: no clips, or a clip none of whose references has a word.
-            JavaFailed: the tokenizer in Java took too long, or failed where `java` insists on it.
+            ValueError: there is no clip, or no reference of a clip has a word.
+            JavaFailed: the tokenizer in Java took too long, or failed where `java` requires it.
         """
         if not texts:
             raise ValueError("there are no clips to measure on")
@@ -91,13 +92,13 @@ class References:
         return len(self._texts)
 
     def wants_java(self, java: bool | None) -> bool:
-        """Whether metrics in Java are asked for: by `java`, else as the references were, else where Java is found."""
+        """Return whether to run metrics in Java: `java`, else the references' choice, else whether Java is found."""
         wanted = self._java if java is None else java
         return java_found() if wanted is None else wanted
 
     def mean_vectors(self, embed_text: EmbedText) -> NDArray[np.float64]:
-        """Mean of the text vectors of each clip's references [clips, d]; embedded again only for another function."""
-        # Equality, since a bound method is a new object each time it is named.
+        """Return the mean text vector of each clip's references [clips, d]; only another function embeds them again."""
+        # Compared by equality: each access to a bound method makes a new object.
         if self._vectors is None or self._vectors[0] != embed_text:
             vectors = _embed([text for of_clip in self._texts for text in of_clip], embed_text)
             starts = np.cumsum([0, *(len(of_clip) for of_clip in self._texts[:-1])])
@@ -114,25 +115,25 @@ def measure(
     *,
     java: bool | None = None,
 ) -> Measures:
-    """Every metric of what one system said.
+    """Compute every metric for the captions of one system.
 
-    `cider`, `bleu1` to `bleu4`, `rouge_l`, `meteor` and `spice` are those of pycocoevalcap; the last two need Java and
-    are left out, with the reason, where they do not run. `sentence_similarity` is the mean cosine of the caption's
-    text vector to those of its references, `clap_score` its cosine to what was heard. `words` counts words,
-    `verbatim` is 1 for a caption that repeats a retrieved one but for case, spaces and closing punctuation, and
-    `distinct1` and `distinct2` are distinct n-grams over n-grams.
+    `cider`, `bleu1` to `bleu4`, `rouge_l`, `meteor` and `spice` are those of pycocoevalcap. The last two need Java and
+    are omitted, with the reason, where they cannot run. `sentence_similarity` is the mean cosine of the caption's text
+    vector to those of its references, `clap_score` its cosine to the audio vector. `words` counts words. `verbatim` is
+    1 for a caption that equals a retrieved one except for case, spaces and closing punctuation. `distinct1` and
+    `distinct2` are the share of distinct n-grams among all n-grams.
 
     Args:
-        said: one entry a clip.
-        references: at least one a clip. Pass `References` to tokenise and embed them once for several systems; the
-            document frequencies of CIDEr are those of these references.
-        heard: unit audio vectors of the clips [clips, d], or None to leave `clap_score` out.
+        said: one entry for each clip.
+        references: at least one for each clip. `References` are tokenised and embedded once for several systems.
+            CIDEr takes its document frequencies from these references.
+        heard: unit audio vectors of the clips [clips, d], or None to omit `clap_score`.
         embed_text: text tower of the same space.
-        java: whether to run METEOR and SPICE; None: as `references` were made, by default where Java is found.
+        java: whether to run METEOR and SPICE; None means as for `references`, by default if Java is found.
 
     Raises:
         MetricsMissing: pycocoevalcap is not installed.
-        ValueError: lengths differ, or a clip has no reference with a word.
+        ValueError: lengths differ, or no reference of a clip has a word.
         JavaFailed: the tokenizer in Java failed or took too long.
     """
     scores.require_metrics()
@@ -154,10 +155,9 @@ def measure(
         per_clip["clap_score"] = (vectors * heard).sum(axis=1)
     per_clip["words"] = np.array([len(text.split()) for text in captions], dtype=np.float64)
     per_clip["verbatim"] = np.array([float(_is_verbatim(one)) for one in said])
-    drawn = scores.resampled_means(np.stack(list(per_clip.values()), axis=1))
+    drawn = resampled_means(np.stack(list(per_clip.values()), axis=1))
     overall = {
-        name: scores.interval(float(values.mean()), drawn[:, column])
-        for column, (name, values) in enumerate(per_clip.items())
+        name: interval(float(values.mean()), drawn[:, column]) for column, (name, values) in enumerate(per_clip.items())
     }
     overall |= {f"bleu{order}": figure for order, figure in enumerate(corpus_bleu, start=1)}
     overall |= {f"distinct{order}": scores.distinct(tokens, order) for order in (1, 2)}
@@ -165,19 +165,19 @@ def measure(
 
 
 def compare(one: Measures, other: Measures, name: str) -> Figure:
-    """Mean difference one - other of a metric with its 95% interval, the same clips drawn for both.
+    """Return the mean difference one - other of a metric with its 95% interval, with the same clips drawn for both.
 
     BLEU is compared by the values of single captions.
 
     Raises:
-        ValueError: a side has no value a clip of that metric, or they were measured on unlike numbers of clips.
+        ValueError: a side lacks values of that metric for each clip, or the numbers of clips differ.
     """
     for side in (one, other):
         if name not in side.per_clip:
             raise ValueError(f"{name!r} has no value a clip on both sides; there are {', '.join(side.per_clip)}")
     if len(one.per_clip[name]) != len(other.per_clip[name]):
         raise ValueError(f"{len(one.per_clip[name])} clips cannot be paired with {len(other.per_clip[name])}")
-    return scores.bootstrap(one.per_clip[name] - other.per_clip[name])
+    return bootstrap(one.per_clip[name] - other.per_clip[name])
 
 
 def _in_java(

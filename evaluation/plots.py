@@ -1,4 +1,4 @@
-"""One picture of a report: bars with their 95% intervals, a row an arm."""
+"""Draws the picture of a report: bars with 95% intervals, one for each arm."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class Panel:
     """Bars of one measure.
 
     Attributes:
-        title: what the axis says.
-        figures: one figure an arm; None where an arm has none.
+        title: of the axis.
+        figures: of each arm, or None.
     """
 
     title: str
@@ -29,7 +29,7 @@ class Panel:
 
 
 def draw_bars(path: Path, title: str, names: Sequence[str], panels: Sequence[Panel], baseline: str | None) -> None:
-    """Write a PNG of 1,200 pixels width: horizontal bars by name, the first on top, the baseline grey.
+    """Write a PNG, 1,200 pixels wide: horizontal bars by name, the first on top, the baseline grey.
 
     Raises:
         PlotMissing: matplotlib is not installed.
@@ -39,7 +39,7 @@ def draw_bars(path: Path, title: str, names: Sequence[str], panels: Sequence[Pan
         from matplotlib.figure import Figure as Sheet
     except ImportError:
         raise PlotMissing("the picture needs matplotlib: pip install drcap[eval]") from None
-    # Without pyplot: no display, and no state of the process is touched.
+    # Without pyplot: it needs a display and changes the state of the process.
     sheet = Sheet(figsize=(_WIDTH, 1.7 + 0.42 * len(names)), dpi=_DPI, facecolor="white", layout="constrained")
     FigureCanvasAgg(sheet)
     sheet.suptitle(_plain(title, 100), fontsize=13, x=0.01, ha="left")
@@ -67,7 +67,7 @@ def draw_bars(path: Path, title: str, names: Sequence[str], panels: Sequence[Pan
             )
             if name == baseline:
                 axes.axvline(figure.value, color="#777777", linewidth=1.0, linestyle="--", zorder=1)
-        # Room on the right for the numbers behind the bars.
+        # Leave room for the numbers to the right of the bars.
         axes.set_xlim(least * 1.1, (reach or 1.0) * 1.22)
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_yticks(range(len(names)), [_plain(name, 44) for name in names], fontsize=10)
@@ -76,7 +76,7 @@ def draw_bars(path: Path, title: str, names: Sequence[str], panels: Sequence[Pan
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0)
         axes.spines[["top", "right", "left"]].set_visible(False)
-    # The format is named: a temporary file's suffix need not be .png.
+    # The format is explicit because a temporary file need not end in .png.
     sheet.savefig(path, format="png", facecolor="white")
 
 

@@ -1,9 +1,8 @@
-"""Text reconstruction: captions of a corpus are drawn and stand in for recordings of what they say."""
+"""Text reconstruction: captions drawn from a corpus take the place of recordings."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.progress import Progress
 
 from datastores.base import DomainStore
@@ -13,11 +12,10 @@ from evaluation.pipeline import Sounds, Trial, evaluate
 from evaluation.report import Report
 from models.bundle.loaded import LoadedBundle
 from models.clap.base import Clap
-
-FloatArray = NDArray[np.float32]
+from models.vectors import FloatArray
 
 NEAR_COPY = 0.95
-"""Cosine from which on a caption of the rest gives a drawn one away."""
+"""Cosine from which a caption of the rest gives a drawn one away."""
 
 RECONSTRUCTED = "full method"
 _REST = "rest"
@@ -25,17 +23,22 @@ _ROWS_AT_ONCE = 4096
 
 
 class CorpusTooSmall(ValueError):
-    """There are not enough captions to draw from; the message says how many there are."""
+    """The domain has too few captions; the message says how many it has."""
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Drawn captions as sounds, each its own reference, and a domain of the captions that are unlike all of them."""
+    """Drawn captions in place of sounds, and the rest of their domain.
+
+    Attributes:
+        sounds: the drawn captions; each is its own reference.
+        rest: a domain of the captions that are no near copies of a drawn one.
+        copies: number of near copies that the rest lacks, without the drawn captions.
+    """
 
     sounds: Sounds
     rest: Domain
     copies: int
-    """Captions left out of the rest as near copies of a drawn one, the drawn ones not counted."""
 
 
 async def hold_out(
@@ -45,14 +48,14 @@ async def hold_out(
 
     Args:
         whole: the domain to draw from.
-        store: gets the rest.
-        clap: that embedded the domain.
+        store: receives the rest.
+        clap: embedded the domain.
         count: captions to draw.
         seed: of the draw and of the noise.
-        noise: norm of the Gaussian noise on the drawn captions' vectors against that of the vectors, see `blurred`.
+        noise: ratio of Gaussian noise to the drawn captions' vectors, see `blurred`.
 
     Raises:
-        CorpusTooSmall: fewer captions than `count`, or nothing is left beside the drawn ones and their near copies.
+        CorpusTooSmall: the domain has fewer captions than `count`, or only drawn ones and their near copies.
     """
     captions, vectors = await _everything(whole)
     if count > len(captions):
@@ -78,12 +81,10 @@ async def hold_out(
 async def reconstruct(
     held: HeldOut, bundle: LoadedBundle, beams: int | None, progress: Progress, seed: int = 0
 ) -> Report:
-    """How much of a caption comes back from its text vector, with and without similar captions.
+    """Measure how well captions are restored from their text vectors, with and without similar captions.
 
-    All rows but the nearest caption decode and rerank as shipped; `beams`: see `evaluation.arms.shipped_arm`.
-
-    Raises:
-        see `evaluation.pipeline.evaluate`.
+    All rows except the nearest caption decode and rerank as shipped; `beams`: see `evaluation.arms.shipped_arm`.
+    Raises as `evaluation.pipeline.evaluate`.
     """
     shipped = shipped_arm(bundle, beams)
     rows = [
@@ -96,9 +97,9 @@ async def reconstruct(
 
 
 def blurred(vectors: FloatArray, ratio: float, rng: np.random.Generator) -> FloatArray:
-    """Unit vectors [n, d] with Gaussian noise of expected squared norm ratio^2, renormalised; ratio 0 changes nothing.
+    """Return unit vectors [n, d] with Gaussian noise of expected squared norm ratio^2, renormalised.
 
-    The cosine to the vector as it was is about 1 / sqrt(1 + ratio^2): 0.78 for 0.8.
+    The cosine to the original vector is about 1 / sqrt(1 + ratio^2): 0.78 for 0.8. Ratio 0 changes nothing.
     """
     if ratio == 0:
         return vectors
@@ -107,13 +108,13 @@ def blurred(vectors: FloatArray, ratio: float, rng: np.random.Generator) -> Floa
 
 
 async def _everything(domain: Domain) -> tuple[list[str], FloatArray]:
-    """All captions of a domain in the order of the alphabet, with their vectors [n, d]."""
+    """Return all captions of a domain in alphabetical order, with their vectors [n, d]."""
     anywhere = np.eye(1, domain.version.dimension, dtype=np.float32)
     found = sorted((await domain.near(anywhere, None))[0], key=lambda one: one.caption)
     return [one.caption for one in found], np.stack([one.vector for one in found])
 
 
 def _closest(vectors: FloatArray, others: FloatArray) -> FloatArray:
-    """Cosine of each vector [n, d] to the closest of the others: [n]."""
+    """Return the cosine of each vector [n, d] to the closest of the others: [n]."""
     starts = range(0, len(vectors), _ROWS_AT_ONCE)
     return np.concatenate([(vectors[at : at + _ROWS_AT_ONCE] @ others.T).max(axis=1) for at in starts])

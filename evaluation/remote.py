@@ -1,4 +1,4 @@
-"""Captions of a running service, measured like those made here."""
+"""Measures the captions of a running service."""
 
 import time
 from collections.abc import Mapping
@@ -8,19 +8,18 @@ from typing import Any
 import httpx
 from rich.progress import Progress
 
+from evaluation.ablation import CAPTIONED
 from evaluation.arms import NEAREST
 from evaluation.metrics import Said
 from evaluation.pipeline import Sounds, measured
 from evaluation.report import Report
 from models.clap.base import Clap
 
-CAPTIONED = "drcap"
-
 _TRIES = 10
 _LONGEST_WAIT = 10.0
 
 
-class Refused(RuntimeError):
+class ServiceRefused(RuntimeError):
     """The service did not caption a clip; the message says which and why."""
 
 
@@ -31,21 +30,21 @@ def measure_service(
 
     Args:
         client: of the service.
-        sounds: whose names are paths of audio files.
-        fields: of every request, such as `domain`.
-        clap: of this machine, for the metrics alone; it need not be the service's.
-        progress: shows how far it is.
+        sounds: their names are paths of audio files.
+        fields: of each request, such as `domain`.
+        clap: computes the metrics; it need not be the service's.
+        progress: shows the progress.
 
     Raises:
-        NoReferences: a clip has no reference with a word.
-        Refused: an answer that is no caption, or without the similar captions that the comparison needs.
-        httpx.HTTPError: no answer at all.
+        NoReferences: no reference of a clip has a word.
+        ServiceRefused: an answer is no caption, or lacks the similar captions that the comparison needs.
+        httpx.HTTPError: the service does not answer.
     """
     references = sounds.tokenised()
     answers = [_caption(client, Path(name), fields) for name in progress.track(sounds.names, description=CAPTIONED)]
     shown = [tuple(one["caption"] for one in answer["similar_captions"]) for answer in answers]
     if not all(shown):
-        raise Refused("the service shows no similar captions: its bundle has k 0, so nothing is there to compare with")
+        raise ServiceRefused("the service shows no similar captions to compare with: its bundle has k 0")
     said = {
         NEAREST: [Said(texts[0], texts) for texts in shown],
         CAPTIONED: [Said(answer["caption"], texts) for answer, texts in zip(answers, shown, strict=True)],
@@ -65,7 +64,7 @@ def _caption(client: httpx.Client, path: Path, fields: Mapping[str, str]) -> dic
     data = path.read_bytes()
     for tried in range(1, _TRIES + 1):
         answer = client.post("/caption", files={"file": (path.name, data)}, data={**fields, "response_format": "json"})
-        # Busy with the requests of others, which is no reason to lose the clips captioned so far.
+        # The service is busy with other requests; the clips captioned so far must not be lost.
         if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or tried == _TRIES:
             break
         time.sleep(min(float(answer.headers.get("retry-after", "1")), _LONGEST_WAIT))
@@ -76,4 +75,4 @@ def _caption(client: httpx.Client, path: Path, fields: Mapping[str, str]) -> dic
         detail = said["detail"]
     except (ValueError, KeyError, TypeError):
         detail = answer.text[:200] or answer.reason_phrase
-    raise Refused(f"{path}: {answer.status_code}: {detail}")
+    raise ServiceRefused(f"{path}: {answer.status_code}: {detail}")

@@ -1,4 +1,4 @@
-"""A report of systems measured on the same clips: JSON with everything, Markdown to read, one picture."""
+"""A report on systems measured on the same clips: JSON with everything, Markdown to read, one picture."""
 
 import json
 import logging
@@ -6,8 +6,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +21,7 @@ from evaluation.plots import Panel, PlotMissing, draw_bars
 logger = logging.getLogger(__name__)
 
 COMPARED = ("cider", "sentence_similarity")
-"""Metrics whose paired differences from the baseline are given."""
+"""Metrics with paired differences from the baseline."""
 
 _COLUMNS = {
     "cider": "CIDEr",
@@ -45,9 +44,9 @@ class Row:
     """One system.
 
     Attributes:
-        name: what the tables call it.
-        measures: its measures.
-        note: what a reader should know of it.
+        name: in the tables.
+        measures: of its captions.
+        note: explains the system to a reader.
     """
 
     name: str
@@ -61,10 +60,10 @@ class Report:
 
     Attributes:
         title: heading.
-        facts: what was measured and how: bundle, domain, clips, seed, tokenizer.
+        facts: about the measurement: bundle, domain, clips, seed, tokenizer.
         rows: the systems, in the order of the tables.
-        baseline: name of the row that the others are compared with, None for no comparison.
-        clips: for each clip its `file`, its `references` and the caption of each row under the row's name.
+        baseline: name of the row to compare the others with; None for no comparison.
+        clips: `file` and `references` of each clip, and the caption of each row under the row's name.
     """
 
     title: str
@@ -87,7 +86,7 @@ class Report:
 
     @cached_property
     def differences(self) -> dict[str, dict[str, Figure]]:
-        """Row name -> metric -> mean paired difference row - baseline; metrics that both have."""
+        """Row name -> metric -> mean paired difference row - baseline, for metrics that both have."""
         against = next((row.measures for row in self.rows if row.name == self.baseline), None)
         if against is None:
             return {}
@@ -102,9 +101,9 @@ class Report:
         }
 
     def write(self, folder: Path) -> None:
-        """Write report.json, report.md and report.png, each whole or not at all; the folder is made.
+        """Write report.json, report.md and report.png into the folder, each completely or not at all.
 
-        Without matplotlib the picture is left out with a warning.
+        The folder is created. Without matplotlib the picture is omitted with a warning.
         """
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(_finite(self._everything()), indent=1, ensure_ascii=False, allow_nan=False)
@@ -114,13 +113,13 @@ class Report:
             _write_whole(picture, self._draw)
         except PlotMissing as error:
             logger.warning("%s is left out: %s", _PICTURE, error)
-            # One of an earlier report would show other numbers.
+            # The picture of an earlier report would show other numbers.
             picture.unlink(missing_ok=True)
         markdown = self.markdown(picture=picture.is_file())
         _write_whole(folder / "report.md", lambda path: path.write_text(markdown, encoding="utf-8"))
 
     def markdown(self, picture: bool = False) -> str:
-        """The report as Markdown; with `picture` it shows the report.png beside it."""
+        """Return the report as Markdown; with `picture` it shows the report.png beside it."""
         parts = [f"# {_cell(self.title)}", "\n".join(f"- {_cell(key)}: {_cell(self.facts[key])}" for key in self.facts)]
         if picture:
             parts.append(f"![CIDEr and sentence similarity by row]({_PICTURE})")
@@ -137,9 +136,9 @@ class Report:
         notes = [f"{_cell(row.name)}: {_cell(row.note)}" for row in self.rows if row.note]
         notes += [f"{metric} is left out: {_cell(reason)}" for metric, reason in left_out.items()]
         about = (
-            "In brackets the 95% bootstrap interval over clips. Higher is better, save for words (a caption) and "
+            "Brackets: the 95% bootstrap interval over clips. Higher is better, except for words (in a caption) and "
             "verbatim (share of captions that repeat a retrieved one). CIDEr takes its document frequencies from the "
-            "references of these clips; BLEU and distinct-n are those of all captions together."
+            "references of these clips; BLEU and distinct-n are computed on all captions together."
         )
         return "\n\n".join(part for part in ("## Measures", table, about, "\n".join(f"- {n}" for n in notes)) if part)
 
@@ -151,7 +150,7 @@ class Report:
             for name, figures in self.differences.items()
         ]
         table = _table(["", *(_COLUMNS[metric] for metric in COMPARED)], lines)
-        about = "Mean difference a clip, the same clips drawn for both. **Bold**: the 95% interval excludes zero."
+        about = "Mean difference over clips, the same clips drawn for both. **Bold**: the 95% interval excludes zero."
         return f"## Difference from {_cell(self.baseline)}\n\n{table}\n\n{about}"
 
     def _examples(self) -> str:
@@ -191,7 +190,7 @@ class Report:
 
 
 def _finite(value: Any) -> Any:
-    """The value in types of JSON; numbers that are not finite become null."""
+    """Return the value in types of JSON; numbers that are not finite become null."""
     if isinstance(value, Figure):
         return {"value": _finite(value.value), "low": _finite(value.low), "high": _finite(value.high)}
     if isinstance(value, dict):
@@ -205,24 +204,18 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place once it is written."""
+def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a temporary file beside `path`, which then takes its place."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        # mkstemp makes files for their owner alone.
+        write(temporary)
+        # mkstemp creates files that only their owner can read.
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    with _whole(path) as temporary:
-        write(temporary)
 
 
 def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -245,5 +238,5 @@ def _difference(figure: Figure | None) -> str:
 
 
 def _cell(value: object) -> str:
-    """Text that cannot be taken for Markdown or leave its table cell."""
+    """Return text that is not Markdown and stays in its table cell."""
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(value).split()))

@@ -1,21 +1,15 @@
-"""Caption metrics of pycocoevalcap on tokenised captions, and bootstrap intervals over clips.
+"""Caption metrics of pycocoevalcap on tokenised captions.
 
-Captions are tokenised: lower-case words joined by spaces, no punctuation (`evaluation.tokens`).
+Tokenised captions are lower-case words joined by spaces, without punctuation (`evaluation.tokens`).
 """
 
 from collections.abc import Sequence
 from importlib.util import find_spec
 
 import numpy as np
-from numpy.typing import NDArray
 
-from evaluation.intervals import Figure
+from evaluation.intervals import Figure, Values, bootstrap, interval, resampled_means
 from evaluation.java import ask_java
-
-Values = NDArray[np.float64]
-
-# Draws are made in pieces, so that 10,000 draws of 20,000 clips never exist at once.
-_DRAWN_AT_ONCE = 4_000_000
 
 
 class MetricsMissing(ImportError):
@@ -23,44 +17,16 @@ class MetricsMissing(ImportError):
 
 
 def require_metrics() -> None:
-    """Raises `MetricsMissing`, which says what to install, if pycocoevalcap is not there."""
+    """Raises `MetricsMissing`, which says what to install, if pycocoevalcap is missing."""
     if find_spec("pycocoevalcap") is None:
         raise MetricsMissing("the caption metrics need pycocoevalcap: pip install drcap[eval]")
 
 
-def resampled_means(values: Values, seed: int = 0, draws: int = 10_000) -> Values:
-    """Means over clips drawn with replacement: values [clips, k] -> [draws, k]."""
-    clips = len(values)
-    rng = np.random.default_rng(seed)
-    means = np.empty((draws, values.shape[1]))
-    step = max(1, _DRAWN_AT_ONCE // clips)
-    for start in range(0, draws, step):
-        rows = min(step, draws - start)
-        drawn = rng.integers(0, clips, (rows, clips)) + np.arange(rows)[:, None] * clips
-        times = np.bincount(drawn.ravel(), minlength=rows * clips).reshape(rows, clips)
-        means[start : start + rows] = times @ values / clips
-    return means
-
-
-def interval(value: float, drawn: Values) -> Figure:
-    """A value with the 2.5% and 97.5% quantiles of its resamples [draws]."""
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Figure(float(value), float(low), float(high))
-
-
-def bootstrap(values: Values, seed: int = 0, draws: int = 10_000) -> Figure:
-    """Mean of a value a clip [clips], with its percentile interval (Efron 1979) over clips.
-
-    The same seed and number of clips draw the same clips.
-    """
-    return interval(float(values.mean()), resampled_means(values[:, None], seed, draws)[:, 0])
-
-
 def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> Values:
-    """CIDEr-D of each clip (Vedantam et al. 2015), 0 to 10: [clips].
+    """Return CIDEr-D of each clip (Vedantam et al. 2015), 0 to 10: [clips].
 
-    Document frequencies come from these references, so values of different sets of clips do not compare, and those
-    of a handful of clips say little: one clip alone always gets 0.
+    Document frequencies come from these references, so values on different sets of clips are not comparable. Values on
+    a few clips say little: a single clip always gets 0.
     """
     from pycocoevalcap.cider.cider import Cider
 
@@ -68,18 +34,18 @@ def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> Values:
 
 
 def rouge_l(said: Sequence[str], references: Sequence[Sequence[str]]) -> Values:
-    """ROUGE-L of each clip (Lin 2004), 0 to 1: [clips]."""
+    """Return ROUGE-L of each clip (Lin 2004), 0 to 1: [clips]."""
     from pycocoevalcap.rouge.rouge import Rouge
 
     return np.asarray(Rouge().compute_score(*_by_clip(references, said))[1], dtype=np.float64)
 
 
 def bleu(said: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[Values, list[Figure]]:
-    """BLEU-1 to BLEU-4 (Papineni et al. 2002), 0 to 1.
+    """Return BLEU-1 to BLEU-4 (Papineni et al. 2002), 0 to 1.
 
     Returns:
-        The value of each caption alone [clips, 4], and the four values of all captions as one corpus. Their
-        intervals resample the counts that corpus BLEU sums over clips.
+        The values of each single caption [clips, 4], and the four values of all captions as one corpus. The
+        intervals of the latter resample the counts that corpus BLEU sums over clips.
     """
     from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 
@@ -101,10 +67,10 @@ def bleu(said: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[Valu
 
 
 def corpus_bleu(counts: Values) -> Values:
-    """BLEU-1 to BLEU-4 [..., 4] from counts summed over clips [..., 10] (Papineni et al. 2002).
+    """Return BLEU-1 to BLEU-4 [..., 4] from counts summed over clips [..., 10] (Papineni et al. 2002).
 
-    The counts are the n-grams found in a reference (4), the n-grams said (4), the words said and the words of the
-    reference closest in length. The guards against division by zero are those of pycocoevalcap.
+    The counts are the caption's n-grams that a reference has (4), all n-grams of the caption (4), its words, and the
+    words of the reference closest in length. The guards against division by zero are those of pycocoevalcap.
     """
     found, guessed, length, closest = counts[..., :4], counts[..., 4:8], counts[..., 8], counts[..., 9]
     logs = np.log((found + 1e-15) / (guessed + 1e-9))
@@ -115,20 +81,20 @@ def corpus_bleu(counts: Values) -> Values:
 
 
 def java_metric(name: str, said: Sequence[str], references: Sequence[Sequence[str]], seconds: float) -> Values:
-    """`meteor` (Denkowski and Lavie 2014) or `spice` (Anderson et al. 2016) of each clip: [clips].
+    """Return `meteor` (Denkowski and Lavie 2014) or `spice` (Anderson et al. 2016) of each clip: [clips].
 
     Raises:
-        JavaFailed: no answer within `seconds`, or an error of the Java program.
+        JavaFailed: the Java program fails or does not answer within `seconds`.
     """
     truth, captions = _by_clip(references, said)
     return np.asarray(ask_java(name, {"truth": truth, "said": captions}, seconds), dtype=np.float64)
 
 
 def distinct(said: Sequence[str], order: int) -> Figure:
-    """Distinct n-grams over n-grams of all captions together (Li et al. 2016), n = `order`.
+    """Return the share of distinct n-grams in all captions together (Li et al. 2016), n = `order`.
 
-    A clip drawn twice adds no new n-gram, so a plain bootstrap would lie below the value. The clips resampled here
-    carry their jackknife influence (Efron and Stein 1981): what the value changes when a clip is left out.
+    A clip drawn twice adds no new n-gram, so a plain bootstrap would lie below the value. Each resampled clip has its
+    jackknife influence instead (Efron and Stein 1981): the change of the value without that clip.
     """
     clips = len(said)
     words = [text.split() for text in said]
@@ -146,7 +112,7 @@ def distinct(said: Sequence[str], order: int) -> Figure:
 
 
 def _by_clip(references: Sequence[Sequence[str]], said: Sequence[str]) -> tuple[dict[str, list[str]], ...]:
-    # SPICE sorts the keys as text: zeros in front keep the clips in order.
+    # SPICE sorts the keys as text: leading zeros keep the clips in order.
     keys = [f"{clip:08d}" for clip in range(len(said))]
     truth = {key: list(texts) for key, texts in zip(keys, references, strict=True)}
     return truth, {key: [text] for key, text in zip(keys, said, strict=True)}

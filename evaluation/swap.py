@@ -1,4 +1,4 @@
-"""The swap: one bundle, nothing retrained, first with the source's captions and then with the target's."""
+"""The swap: one bundle captions with a source domain and then, without retraining, with a target domain."""
 
 from rich.progress import Progress
 
@@ -22,19 +22,18 @@ async def swap(
     progress: Progress,
     facts: dict[str, str | int | float] | None = None,
 ) -> Report:
-    """Caption the same sounds with each domain as datastore and as support of the projection.
+    """Caption the same sounds with each domain as datastore and support of the projection.
 
     Args:
-        sounds: with references in the target's words, where there are such.
-        source: what the decoder was trained on, or any other domain.
-        target: the domain that the sounds belong to.
+        sounds: with references in the target's words, if possible.
+        source: the captions the decoder was trained on, or any other domain.
+        target: the domain of the sounds.
         bundle: to caption with.
         beams: see `evaluation.arms.shipped_arm`.
-        progress: shows how far it is.
-        facts: more of them for the report.
+        progress: shows the progress.
+        facts: further ones for the report.
 
-    Raises:
-        see `evaluation.pipeline.evaluate`.
+    Raises as `evaluation.pipeline.evaluate`.
     """
     arm = shipped_arm(bundle, beams)
     rows = [
@@ -47,12 +46,10 @@ async def swap(
 async def swap_text(
     held: HeldOut, source: Domain, bundle: LoadedBundle, beams: int | None, progress: Progress, noise: float, seed: int
 ) -> Report:
-    """The swap with drawn captions of the target in the place of recordings.
+    """Run the swap with drawn captions of the target in place of recordings.
 
-    A caption of the source that copies a drawn one stays there: it can only make the gain smaller.
-
-    Raises:
-        see `evaluation.pipeline.evaluate`.
+    The source keeps captions that copy a drawn one: they can only make the gain smaller. Raises as
+    `evaluation.pipeline.evaluate`.
     """
     facts: dict[str, str | int | float] = {
         "instead of recordings": f"text vectors of drawn captions of the target, with Gaussian noise of ratio {noise:g}"

@@ -1,4 +1,4 @@
-"""Captions cut into lower-case words without punctuation, as the metrics of pycocoevalcap expect them."""
+"""Cuts captions into lower-case words without punctuation, as the metrics of pycocoevalcap expect them."""
 
 import logging
 import re
@@ -15,9 +15,9 @@ _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 
 
 class Tokenizer:
-    """The Penn Treebank tokenizer of pycocoevalcap, which needs Java, or words by a regular expression.
+    """The Penn Treebank tokenizer of pycocoevalcap, which needs Java, or a regular expression.
 
-    One tokenizer serves all captions that are compared: scores of the two differ slightly.
+    Captions to compare need the same tokenizer: scores with the two differ slightly.
 
     Attributes:
         name: ``ptb`` or ``words``.
@@ -29,11 +29,11 @@ class Tokenizer:
 
     @classmethod
     def pick(cls, java: bool | None = None, seconds: float = 300.0) -> "Tokenizer":
-        """``ptb`` where it works, else ``words``.
+        """Return ``ptb`` if it works, else ``words``.
 
         Args:
-            java: True insists on ``ptb``, False takes ``words``, None looks for Java.
-            seconds: bound of one run of Java.
+            java: True requires ``ptb``, False chooses ``words``, None looks for Java.
+            seconds: limit of one run of Java.
 
         Raises:
             JavaFailed: if `java` is True and the tokenizer does not run.
@@ -51,7 +51,7 @@ class Tokenizer:
         return tokenizer
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
-        """n captions -> n captions, their words joined by spaces; "" where there is no word.
+        """n captions -> n captions as words joined by spaces; "" for a caption without a word.
 
         Raises:
             JavaFailed: the Java of ``ptb`` failed or took too long.

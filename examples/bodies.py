@@ -1,4 +1,4 @@
-"""Bodies that are struck in the sample recordings, as tables of partials."""
+"""The struck bodies in the sample recordings, as tables of partials."""
 
 from examples.synthesis import Partial
 
@@ -25,8 +25,8 @@ CLOCKWORK: tuple[Partial, ...] = (
 )
 """The escapement of a small clock."""
 CASE: tuple[Partial, ...] = ((420, 0.3, 0.02), (780, 0.3, 0.015))
-"""The tin case around it."""
+"""The tin case of the clock."""
 GONG: tuple[Partial, ...] = ((1_060, 0.7, 0.35), (2_449, 1.0, 0.22), (4_208, 0.6, 0.12), (6_254, 0.3, 0.06))
 """One of the two gongs of a telephone."""
 SOLE: tuple[Partial, ...] = ((95, 1.0, 0.03), (160, 0.5, 0.02))
-"""A shoe set down."""
+"""The sole of a shoe on the ground."""

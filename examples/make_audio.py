@@ -13,17 +13,17 @@ from examples.sounds import SOUNDS
 from examples.synthesis import RATE, Signal
 
 SEED = 20_241
-"""Another seed gives other drops, steps and gusts."""
+"""Another seed makes other drops, steps and gusts."""
 
 
 def rendered(name: str, seed: int = SEED) -> Signal:
-    """One sample recording: float64 [samples] in [-1, 1] at `RATE`. Raises KeyError for an unknown name."""
-    # A seed a sound: editing one recipe leaves the other recordings as they are.
+    """Render a sample recording: float64 [samples] in [-1, 1] at `RATE`. Raises KeyError for an unknown name."""
+    # Each sound has a seed of its own: a change of one recipe leaves the other recordings unchanged.
     return SOUNDS[name](np.random.default_rng([seed, zlib.crc32(name.encode())]))
 
 
 def write_all(folder: Path, seed: int = SEED) -> Iterator[Path]:
-    """Write every recording into the folder as mono OGG Vorbis, and give its path."""
+    """Write each recording into the folder as mono OGG Vorbis, and yield its path."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in SOUNDS:
         path = folder / f"{name}.ogg"

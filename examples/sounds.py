@@ -1,4 +1,4 @@
-"""The sample recordings: a recipe each, from a seeded generator to a mono signal at `RATE`."""
+"""The recipes of the sample recordings: each makes a mono signal at `RATE` from a seeded generator."""
 
 from collections.abc import Callable, Mapping
 
@@ -200,7 +200,7 @@ def waves(rng: np.random.Generator) -> Signal:
 
 
 def _lay_rain(tape: Tape, near_drops: int) -> None:
-    """Rain over the whole tape; `near_drops` is how many single drops are heard each second."""
+    """Add rain to the whole tape; `near_drops` is the number of single drops each second."""
     samples = len(tape.signal)
     tape.signal += 0.10 * band_noise(tape.rng, samples, 700, 11_000, tilt=-0.25)
     for _ in range(round(near_drops * tape.seconds)):
@@ -224,4 +224,4 @@ SOUNDS: Mapping[str, Recipe] = {
     "waves": waves,
     "wind": wind,
 }
-"""Recipe by file name."""
+"""The recipes by file name."""

@@ -1,4 +1,4 @@
-"""The few building blocks of the sample recordings: shaped noise, decaying modes, grains and a room."""
+"""The building blocks of the sample recordings: shaped noise, decaying modes, grains and a room."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +18,12 @@ Partial = tuple[float, float, float]
 
 @dataclass
 class Tape:
-    """A recording of fixed length onto which sounds are laid.
+    """A recording of fixed length to add sounds to.
 
     Attributes:
         seconds: its length.
-        rng: where all its chance comes from, so that a seed gives the same recording again.
+        rng: makes every random choice, so that a seed gives the same recording again.
+        signal: float64 [samples] at `RATE`.
     """
 
     seconds: float
@@ -33,14 +34,14 @@ class Tape:
         self.signal = np.zeros(round(self.seconds * RATE))
 
     def lay(self, sound: Signal, at: float, gain: float = 1.0) -> None:
-        """Add a sound that begins at `at` seconds; what would run over the end is cut."""
+        """Add a sound that begins at `at` seconds; it is cut at the end of the tape."""
         start = round(at * RATE)
         end = min(start + len(sound), len(self.signal))
         if 0 <= start < end:
             self.signal[start:end] += gain * sound[: end - start]
 
     def finished(self, peak: float, floor: float = 0.0006) -> Signal:
-        """The recording with a faint noise floor, its ends faded over 20 ms, scaled to `peak` in 0..1."""
+        """Return the recording scaled to `peak` in 0..1, with a faint noise floor and ends faded over 20 ms."""
         signal = self.signal / max(float(np.abs(self.signal).max()), 1e-9) * peak
         signal = signal + floor * band_noise(self.rng, len(signal), 80, 9_000)
         ramp = np.linspace(0, 1, round(0.02 * RATE))
@@ -50,14 +51,14 @@ class Tape:
 
 
 def shaped_noise(rng: np.random.Generator, samples: int, gain: Callable[[Signal], Signal]) -> Signal:
-    """White noise whose spectrum is multiplied by ``gain(hertz)``, with unit standard deviation."""
+    """Return white noise with its spectrum multiplied by ``gain(hertz)`` and a standard deviation of 1."""
     spectrum = np.fft.rfft(rng.normal(size=samples)) * gain(np.fft.rfftfreq(samples, 1 / RATE))
     noise = np.fft.irfft(spectrum, n=samples)
     return np.asarray(noise / max(float(noise.std()), 1e-12))
 
 
 def band_noise(rng: np.random.Generator, samples: int, low: float, high: float, tilt: float = 0.0) -> Signal:
-    """Noise between `low` and `high` Hz with soft edges; `tilt` is the exponent of the spectrum's slope."""
+    """Return noise between `low` and `high` Hz with soft edges; `tilt` is the exponent of the spectrum's slope."""
 
     def gain(hertz: Signal) -> Signal:
         safe = np.maximum(hertz, 1.0)
@@ -68,7 +69,7 @@ def band_noise(rng: np.random.Generator, samples: int, low: float, high: float, 
 
 
 def slow_noise(rng: np.random.Generator, samples: int, hertz: float) -> Signal:
-    """A smooth random curve between 0 and 1 that changes about `hertz` times a second."""
+    """Return a smooth random curve between 0 and 1 that changes about `hertz` times a second."""
     knots = rng.uniform(0, 1, size=int(samples / RATE * hertz) + 4)
     position = np.arange(samples) / RATE * hertz
     left = position.astype(int)
@@ -77,7 +78,7 @@ def slow_noise(rng: np.random.Generator, samples: int, hertz: float) -> Signal:
 
 
 def struck(partials: Sequence[Partial], seconds: float, attack: float = 0.001, tune: float = 1.0) -> Signal:
-    """A body struck once: the sum of its partials, all tuned by a factor, rising over `attack` seconds."""
+    """Return a body struck once: the sum of its partials, tuned by the factor `tune`, rising over `attack` seconds."""
     time = np.arange(round(seconds * RATE)) / RATE
     sound = np.zeros(len(time))
     for hertz, amplitude, decay in partials:
@@ -86,24 +87,24 @@ def struck(partials: Sequence[Partial], seconds: float, attack: float = 0.001, t
 
 
 def grain(rng: np.random.Generator, seconds: float, low: float, high: float) -> Signal:
-    """A short burst of band noise that decays to a hundredth over its length."""
+    """Return a short burst of band noise that decays to a hundredth over its length."""
     samples = max(round(seconds * RATE), 16)
     return np.asarray(band_noise(rng, samples, low, high) * np.exp(-4.6 * np.arange(samples) / samples))
 
 
 def swept(hertz: Signal, harmonics: Sequence[float]) -> Signal:
-    """A tone that follows a curve of frequency [samples] in Hz; `harmonics` are its partials' amplitudes."""
+    """Return a tone that follows the frequencies `hertz` [samples]; `harmonics` are the amplitudes of its partials."""
     phase = 2 * np.pi * np.cumsum(hertz) / RATE
     tone = np.zeros(len(hertz))
     for number, amplitude in enumerate(harmonics, start=1):
-        # A partial above the Nyquist frequency would fold back as a false tone.
+        # A partial above the Nyquist frequency would appear as a false tone.
         audible = hertz * number < RATE / 2.2
         tone += amplitude * np.sin(number * phase) * audible
     return tone
 
 
 def bump(samples: int, rise: float = 0.3) -> Signal:
-    """A smooth hill from 0 over 1 to 0 whose top stands at the fraction `rise` of its length."""
+    """Return a smooth curve from 0 to 1 and back to 0, with its maximum at the fraction `rise` of its length."""
     position = np.linspace(0, 1, samples)
     up = np.clip(position / rise, 0, 1)
     down = np.clip((1 - position) / (1 - rise), 0, 1)
@@ -111,7 +112,7 @@ def bump(samples: int, rise: float = 0.3) -> Signal:
 
 
 def room(rng: np.random.Generator, signal: Signal, seconds: float, wet: float) -> Signal:
-    """The signal in a room: convolved with decaying noise of the given reverberation time (60 dB)."""
+    """Return the signal in a room: convolved with decaying noise of the given reverberation time (60 dB)."""
     samples = round(seconds * RATE)
     tail = band_noise(rng, samples, 150, 6_000) * np.exp(-6.9 * np.arange(samples) / samples)
     size = len(signal) + samples

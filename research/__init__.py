@@ -1,1 +1,1 @@
-"""How the shipped weights came to be. Not installed."""
+"""Makes and measures the weights of the embedded bundle. Not installed."""

@@ -1,4 +1,4 @@
-"""What int8 costs: loss of a bundle's decoder on captions, in float32 and in int8.
+"""Measures the cost of int8: the loss of a bundle's decoder on captions, in float32 and in int8.
 
     python -m research.quantisation_loss CORPUS... --bundle embedded
 
@@ -17,9 +17,9 @@ from models.bundle.load import load_clap, load_source, merge_adapter, prompt_tem
 from models.device.int8 import quantise_linears
 from models.llm.cpu.attention import use_double_attention
 from models.llm.projector import Projector
-from training.batches import CaptionLoss
 from training.corpora import embed_corpus, load_corpus
 from training.examples import ExampleOptions
+from training.loss import CaptionLoss
 from training.similarity import choose_range
 from training.validation import mean_loss, text_validation
 
@@ -29,7 +29,7 @@ def measure(
     bundle: Annotated[str, typer.Option(help="Name or folder of a bundle.")] = "embedded",
     seed: int = 0,
 ) -> None:
-    """Print both losses over the same 32 prompts."""
+    """Print both losses on the same 32 prompts."""
     cpu = torch.device("cpu")
     folder = bundle_folder(bundle)
     config = read_config(folder)

@@ -1,1 +1,1 @@
-"""Training of what the embedded bundle ships: CLAP alignment and the text-only decoder."""
+"""Trains a decoder on text alone: `drcap train`."""

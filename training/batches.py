@@ -1,40 +1,39 @@
-"""Batches of training examples, and the loss on their captions' tokens.
+"""Batches of training examples.
 
-The captions of one example follow each other in one row behind the prompt they share: `part` is 0 for what stands
-before the audio tokens and 1, 2, ... for audio tokens and caption, a token sees the shared part and its own, and
-positions go on from the shared part in each. So every caption is computed as if it stood there alone, and the
-prompt once.
+The captions of one example follow each other in one row, behind the prompt that they share. `part` is 0 for the tokens
+before the audio tokens, and 1, 2, ... for the audio tokens and text of each caption. A token sees part 0 and its own
+part, and the positions of every part continue those of part 0. So each caption is computed as if it were alone, and the
+prompt is computed once.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.llm.language_model import Llm
-from models.llm.projector import Projector
 from models.prompt import Prompt, PromptTemplate, encode_prompt
 from training.examples import Example, ExampleSource
 
 IGNORED = -100
-"""Label of a token that is not asked for."""
+"""Label of a token that does not count in the loss."""
 
 _POOL = 8
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Token ids [n, length], padded on the right, and what each token is.
+    """A batch of n rows, padded on the right.
 
     Attributes:
-        part: which part of its row a token belongs to, -1 for padding.
-        positions: a token's distance from the start of the text as its target sees it.
-        labels: the token itself where a caption's token is to be written, else `IGNORED`.
-        audio: rows and columns of the audio tokens [targets, tokens, 2]; zeros stand in `ids` there.
-        vectors: what the projector makes them from [targets, d].
+        ids: token ids [n, length]; 0 for audio tokens.
+        part: part of its row that a token belongs to [n, length], -1 for padding.
+        positions: distance of a token from the start of the text, as its caption sees it [n, length].
+        labels: the token itself for tokens of captions, else `IGNORED` [n, length].
+        audio: rows and columns of the audio tokens [targets, tokens, 2].
+        vectors: input of the projector for each caption [targets, d].
     """
 
     ids: Tensor
@@ -45,24 +44,24 @@ class Batch:
     vectors: Tensor
 
     def mask(self) -> Tensor:
-        """Which token sees which: bool [n, 1, length, length]."""
+        """Return which token sees which other: bool [n, 1, length, length]."""
         length = self.ids.shape[1]
         seen = (self.part[:, None, :] == 0) | (self.part[:, None, :] == self.part[:, :, None])
         causal = torch.ones(length, length, dtype=torch.bool, device=self.ids.device).tril()
         return (seen & causal)[:, None]
 
     def tokens(self) -> int:
-        """How many tokens are to be written."""
+        """Return the number of tokens that count in the loss."""
         return int((self.labels != IGNORED).sum())
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on another device."""
+        """Return the batch on another device."""
         return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
 
 def collate(llm: Llm, template: PromptTemplate, examples: Sequence[Example], tokens: int) -> Batch:
-    """Examples to one batch; `tokens` is the projector's number of audio tokens."""
-    rows = [_Row(llm, template, example, tokens) for example in examples]
+    """Return examples as one batch; `tokens` is the projector's number of audio tokens."""
+    rows = [_Tokens(llm, template, example, tokens) for example in examples]
     width = max(len(row.ids) for row in rows)
     audio = torch.tensor([[[index, at] for at in span] for index, row in enumerate(rows) for span in row.audio])
     vectors = np.stack([example.vector for example in examples for _ in example.captions])
@@ -76,8 +75,8 @@ def collate(llm: Llm, template: PromptTemplate, examples: Sequence[Example], tok
     )
 
 
-class _Row:
-    """One example written out."""
+class _Tokens:
+    """One example as tokens."""
 
     def __init__(self, llm: Llm, template: PromptTemplate, example: Example, tokens: int) -> None:
         self.ids: list[int] = []
@@ -105,30 +104,8 @@ def _padded(rows: Sequence[list[int]], width: int, fill: int) -> Tensor:
     return torch.tensor([row + [fill] * (width - len(row)) for row in rows])
 
 
-class CaptionLoss(nn.Module):
-    """Mean cross-entropy over the captions' tokens, as one module for accelerate to wrap."""
-
-    def __init__(self, llm: Any, projector: Projector) -> None:
-        """Args: a causal model, with or without PEFT's adapter."""
-        super().__init__()
-        self.llm = llm
-        self.projector = projector
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Loss, float32 []. Logits exist only where there is a label: the vocabulary is the largest layer."""
-        base = self.llm.get_base_model() if hasattr(self.llm, "get_base_model") else self.llm
-        embeds = base.get_input_embeddings()(batch.ids).clone()
-        embeds[batch.audio[..., 0], batch.audio[..., 1]] = self.projector(batch.vectors).to(embeds.dtype)
-        hidden = base.model(
-            inputs_embeds=embeds, attention_mask=batch.mask(), position_ids=batch.positions, use_cache=False
-        ).last_hidden_state
-        wanted = batch.labels[:, 1:] != IGNORED
-        logits = base.lm_head(hidden[:, :-1][wanted])
-        return nn.functional.cross_entropy(logits.float(), batch.labels[:, 1:][wanted])
-
-
 class BatchSource:
-    """Batches of about equal length inside, each a function of the seed and its number alone."""
+    """Batches of examples of similar length; a batch depends only on the seed and its number."""
 
     def __init__(
         self, llm: Llm, template: PromptTemplate, examples: ExampleSource, size: int, tokens: int, seed: int

@@ -1,28 +1,28 @@
-"""The model card of a trained bundle, from the facts of its training."""
+"""Writes the model card of a trained bundle from the facts of its training."""
 
 from collections.abc import Mapping
 from typing import Any
 
 _CARD = """# {name}: model card
 
-A bundle of drcap, trained on text only from the bundle `{base}`: its CLAP (`{clap}`) and LLM ({llm}) are unchanged,
-projector and LoRA are new. No recording was trained on.
+A bundle of drcap, trained on text only from the bundle `{base}`. Its CLAP (`{clap}`) and LLM ({llm}) are unchanged;
+projector and LoRA are new. No recording was used in training.
 
-| captions | number | drawn with weight | left out, longer than the CLAP reads | licence |
+| captions | number | drawn with weight | omitted, longer than the CLAP reads | licence |
 |---|---|---|---|---|
 {rows}
 
 {steps} steps of {batch} prompts with up to {targets} captions each, AdamW, highest rate {rate}, seed {seed}{early}.
 Similar captions in the prompts have a cosine similarity between {low:.3f} and {high:.3f} to the caption ({chosen}).
 The best validation ({validated}) was a loss of {best_loss:.4f} a token at step {best_step}.
-`loss.png` shows the course, `training.json` has every option.
+`loss.png` plots the losses, `training.json` has every option.
 
-Not measured: how well it captions recordings. `drcap evaluate --bundle FOLDER --clips CSV` does that.
+How well it captions recordings was not measured. `drcap evaluate --bundle FOLDER --clips CSV` measures it.
 """
 
 
 def model_card(name: str, facts: Mapping[str, Any]) -> str:
-    """Markdown."""
+    """Return the card in Markdown."""
     options, examples = facts["options"], facts["examples"]
     rows = "\n".join(
         f"| {one['name']} | {one['captions']:,} | {one['weight']:g} | {one['cut_by_the_clap']} | {one['licence']} |"

@@ -1,4 +1,4 @@
-"""Checkpoints: what a run needs to go on as if it had never stopped."""
+"""Checkpoints, from which a run continues as if it had never stopped."""
 
 import json
 import shutil
@@ -13,18 +13,18 @@ Weights = dict[str, Tensor]
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be gone on from; the message names its folder."""
+    """A run cannot continue from a checkpoint; the message names its folder."""
 
 
 @dataclass(frozen=True)
 class Progressed:
-    """How far a run has come.
+    """Progress of a run.
 
     Attributes:
         step: optimiser steps done.
         best: lowest validation loss so far.
-        best_step: the step that had it.
-        waited: validations since.
+        best_step: the step with that loss.
+        waited: validations since that step.
     """
 
     step: int = 0
@@ -36,15 +36,18 @@ class Progressed:
 class Checkpoints:
     """One folder with the newest checkpoint and the best weights.
 
-    A checkpoint is written beside the last one and put in its place by renaming, so a kill leaves a whole one.
+    A checkpoint is written beside the last one and replaces it by renaming, so a kill leaves a complete one.
     """
 
     def __init__(self, folder: Path, run: str) -> None:
-        """Args: `run` names everything that the course of the loss depends on."""
+        """Args:
+        folder: is created if it is missing.
+        run: identifies everything that the losses depend on.
+        """
         self._folder = folder
         self._run = run
         folder.mkdir(parents=True, exist_ok=True)
-        # Killed between the two renamings of `save`, only the old one is there.
+        # After a kill between the two renamings in `save` only the old one exists.
         if self._old.exists() and not self._newest.exists():
             self._old.rename(self._newest)
 
@@ -57,10 +60,10 @@ class Checkpoints:
         return self._folder / "checkpoint.old"
 
     def load(self, device: torch.device) -> tuple[Progressed, Weights, dict[str, object]] | None:
-        """Progress, weights and the optimiser's state; None where nothing was saved.
+        """Return progress, weights and the optimiser's state, or None if nothing was saved.
 
         Raises:
-            CheckpointError: the checkpoint is of a run with other options or captions, or is damaged.
+            CheckpointError: the checkpoint belongs to a run with other options or captions, or is damaged.
         """
         if not self._newest.exists():
             return None
@@ -68,8 +71,8 @@ class Checkpoints:
             state = json.loads((self._newest / "state.json").read_text(encoding="utf-8"))
             if state.pop("run") != self._run:
                 raise CheckpointError(
-                    f"{self._folder} holds a checkpoint of a run with other options, captions or bundle; go on with "
-                    "those, or name another work folder"
+                    f"{self._folder} holds a checkpoint of a run with other options, captions or bundle; use those, "
+                    "or name another work folder"
                 )
             weights = load_file(self._newest / "weights.safetensors", device=str(device))
             optimiser = torch.load(self._newest / "optimiser.pt", map_location=device, weights_only=True)
@@ -78,7 +81,7 @@ class Checkpoints:
             raise CheckpointError(f"the checkpoint in {self._folder} cannot be read: {error}") from error
 
     def save(self, progressed: Progressed, weights: Weights, optimiser: dict[str, object]) -> None:
-        """Replace the checkpoint; `best_step == step` keeps the weights as the best too."""
+        """Replace the checkpoint; with `best_step == step` the weights also become the best ones."""
         fresh = self._folder / "checkpoint.new"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir()
@@ -101,5 +104,5 @@ class Checkpoints:
         return self._folder / "best.safetensors"
 
     def best(self, device: torch.device) -> Weights:
-        """The weights of the best validation."""
+        """Return the weights of the best validation."""
         return load_file(self._best, device=str(device))

@@ -1,4 +1,4 @@
-"""The text a decoder is trained on: captions of a corpus, their embeddings, and which of them are kept back."""
+"""The text that a decoder is trained on: corpora, their embeddings, and captions held out for validation."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -6,26 +6,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from datastores.corpus.reader import CorpusLimits, read_corpus
+from datastores.corpus.reader import read_corpus
 from models.clap.base import Clap
-
-FloatArray = NDArray[np.float32]
+from models.vectors import FloatArray
 
 _EMBEDDED_AT_ONCE = 512
 _LARGEST_HELD_OUT_SHARE = 8
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """Distinct captions of one manner of speaking.
+class TrainingCorpus:
+    """Distinct captions of one file.
 
     Attributes:
-        name: for the log and the card.
+        name: of the file, without its suffix.
         captions: in the order of the file.
-        weight: how often a caption is drawn, relative to one of a corpus of weight 1.
-        cut: captions left out because the CLAP reads only their beginning.
+        weight: how often a caption is drawn, relative to a corpus of weight 1.
+        cut: number of captions omitted because the CLAP reads only their beginning.
     """
 
     name: str
@@ -34,31 +32,35 @@ class Corpus:
     cut: int = 0
 
     def digest(self) -> str:
-        """Names the captions and their order."""
+        """Return a digest of the captions in their order."""
         digest = hashlib.blake2b(digest_size=12)
         for caption in self.captions:
             digest.update(caption.encode() + b"\n")
         return digest.hexdigest()
 
 
-def load_corpus(path: Path, clap: Clap, weight: float = 1.0, limits: CorpusLimits | None = None) -> Corpus:
+def load_corpus(path: Path, clap: Clap) -> TrainingCorpus:
     """Read a corpus file in any format a domain may have.
 
-    A caption that the CLAP would cut is left out: the LLM would be asked for words that its vector does not hold,
-    and learn to invent.
+    A caption that the CLAP would cut is omitted: its vector lacks some of its words, and the LLM would learn to invent.
 
     Raises:
-        CorpusError: the file is no corpus, or no caption of it is left.
+        CorpusError: the file is no corpus, or has no caption.
         OSError: the file cannot be read.
     """
-    captions = list(read_corpus(path, limits=limits))
+    captions = list(read_corpus(path))
     whole = [caption for caption, reads in zip(captions, clap.reads_whole(captions), strict=True) if reads]
     name = path.name.removesuffix(".gz").rsplit(".", 1)[0]
-    return Corpus(name, tuple(whole), weight, len(captions) - len(whole))
+    return TrainingCorpus(name, tuple(whole), cut=len(captions) - len(whole))
 
 
-def hold_out(corpora: Sequence[Corpus], most: int, seed: int) -> tuple[list[Corpus], list[Corpus]]:
-    """Corpora to train on and, of each, at most `most` captions (an eighth, if that is fewer) to validate with."""
+def hold_out(
+    corpora: Sequence[TrainingCorpus], most: int, seed: int
+) -> tuple[list[TrainingCorpus], list[TrainingCorpus]]:
+    """Split corpora into those to train on and those to validate with.
+
+    At most `most` captions of each are held out, and at most an eighth.
+    """
     rng = np.random.default_rng(seed)
     kept, held = [], []
     for corpus in corpora:
@@ -69,8 +71,8 @@ def hold_out(corpora: Sequence[Corpus], most: int, seed: int) -> tuple[list[Corp
     return kept, [one for one in held if one.captions]
 
 
-def embed_corpus(corpus: Corpus, clap: Clap, cache: Path, progress: Callable[[int], None]) -> FloatArray:
-    """Unit text embeddings [n, d] of a corpus, kept in the folder `cache` between runs.
+def embed_corpus(corpus: TrainingCorpus, clap: Clap, cache: Path, progress: Callable[[int], None]) -> FloatArray:
+    """Return the unit text embeddings [n, d] of a corpus; the folder `cache` keeps them between runs.
 
     Args:
         progress: called with the number of captions embedded since the last call.

@@ -1,4 +1,4 @@
-"""Training examples of the decoder: similar captions, and captions to write from vectors that stand for sounds."""
+"""Training examples of the decoder: vectors in place of sounds, similar captions, and the captions to write."""
 
 import math
 import random
@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.corpora import Corpus
-from training.similarity import Float64Array, FloatArray, SelectionRange, candidate_pool, on_grid
+from models.vectors import FloatArray
+from training.corpora import TrainingCorpus
+from training.similarity import Float64Array, SelectionRange, candidate_pool, on_grid
 from training.styles import draw_style
 
 _SUPPORT_SEED = 0
@@ -22,23 +23,23 @@ class ExampleOptions:
 
     Attributes:
         selection: similarity range of the captions in the prompt.
-        pool: candidates kept a caption.
+        pool: candidates for similar captions that are kept for each caption.
         similar: fewest and most captions in a prompt.
-        drop: chance of each similar caption to be left out, so that prompts reach past the very nearest.
-        plain: share of prompts without any.
-        project: share of vectors projected on the support, as at inference; the rest stay as they are.
+        drop: chance of each similar caption to be omitted, so that prompts reach past the very nearest.
+        plain: share of prompts without similar captions.
+        project: share of vectors that are projected on the support, as at inference; the rest are not.
         noise: largest ratio of Gaussian noise to vector.
-        mishear: share of examples whose vector lies between the captions and some other one. A CLAP mistakes
-            sounds for others: its audio embedding is near captions that fit together but not the recording. Gaussian
-            noise does nothing of the kind, since the projection takes it away again, and a decoder that has only
-            seen vectors of the very caption believes whatever it hears.
-        blind: share of examples without a vector (zeros), so that what the vector adds can be measured.
+        mishear: share of examples whose vector lies between the captions and another one. A CLAP confuses sounds:
+            its audio embedding is near captions that fit each other but not the recording. Gaussian noise does not
+            imitate this, because the projection removes it. A decoder that has seen only vectors of the true captions
+            trusts its vector too much.
+        blind: share of examples without a vector (zeros), so that the effect of the vector can be measured.
         temperatures: range of the projection's tau.
-        restyle: share of examples written in another manner than their corpus's.
-        targets: most captions written from one prompt. They are neighbours of each other, as the captions that
-            several people give one recording are.
-        support: captions of a corpus, drawn once, that vectors are projected on: projecting on 500,000 for every
-            example would take longer than the LLM.
+        restyle: share of examples written in another style than their corpus.
+        targets: most captions to write from one prompt. They are neighbours of each other, like the captions of one
+            recording by several people.
+        support: number of captions of a corpus that vectors are projected on, drawn once. Projecting on 500,000 for
+            every example takes longer than the LLM.
     """
 
     selection: SelectionRange
@@ -67,12 +68,12 @@ class ExampleOptions:
 
 @dataclass(frozen=True)
 class Example:
-    """A recording that was never made: what would stand in its prompt, and what people would say of it.
+    """An example in place of a recording: its prompt, and the captions to write.
 
     Attributes:
-        vector: stands for the audio embedding [d].
-        similar_captions: in the prompt, best first.
-        captions: to be written from it; each sees the prompt, none sees another.
+        vector: in place of the audio embedding [d].
+        similar_captions: of the prompt, best first.
+        captions: to write; each sees the prompt and no other caption.
     """
 
     vector: FloatArray
@@ -80,21 +81,26 @@ class Example:
     captions: tuple[str, ...]
 
     def __len__(self) -> int:
-        """About how long it is, in characters."""
+        """Return an estimate of its length in characters."""
         return sum(map(len, (*self.similar_captions, *self.captions)))
 
 
 class ExampleSource:
-    """Draws examples from corpora; all randomness comes from the generator handed to `draw`."""
+    """Draws examples from corpora; the generator passed to `draw` makes every random choice."""
 
     def __init__(
         self,
-        corpora: Sequence[Corpus],
+        corpora: Sequence[TrainingCorpus],
         vectors: Sequence[FloatArray],
         options: ExampleOptions,
         device: torch.device | None = None,
     ) -> None:
-        """Args: corpora with, for each, the unit text vectors [n, d] of its captions; `device` finds candidates."""
+        """Args:
+        corpora: to draw from.
+        vectors: unit text vectors [n, d] of the captions of each corpus.
+        options: how examples are drawn.
+        device: computes the candidates; None for the CPU.
+        """
         self._options = options
         self._corpora = corpora
         self._vectors = [on_grid(v) for v in vectors]
@@ -108,13 +114,13 @@ class ExampleSource:
         ]
 
     def draw(self, rng: np.random.Generator) -> Example:
-        """One example of a corpus drawn by its weight."""
+        """Return an example of a random corpus, drawn by its weight."""
         corpus = int(rng.choice(len(self._corpora), p=self._share))
         row = int(rng.integers(len(self._corpora[corpus].captions)))
         return self.example(corpus, row, rng)
 
     def example(self, corpus: int, row: int, rng: np.random.Generator) -> Example:
-        """The example of one caption and of neighbours of it."""
+        """Return an example of one caption with some of its neighbours."""
         options = self._options
         captions, vectors = self._corpora[corpus].captions, self._vectors[corpus]
         style = draw_style(random.Random(int(rng.integers(2**32))), 1.0 - options.restyle)  # noqa: S311
@@ -136,7 +142,7 @@ class ExampleSource:
         )
 
     def _misheard(self, vectors: Float64Array, said: Float64Array, rng: np.random.Generator) -> Float64Array:
-        """A vector on the way from what was said to another caption, more or less like it."""
+        """Return a vector between `said` and another caption of random similarity to it."""
         low, high = self._options.selection.low, self._options.selection.high
         likeness = rng.uniform(low / 2, high)
         other = vectors[int(np.abs(vectors @ said - likeness).argmin())]
@@ -151,13 +157,13 @@ class ExampleSource:
         heard: Float64Array,
         rng: np.random.Generator,
     ) -> list[int]:
-        """The candidates, or of all captions those, nearest to what was heard, as retrieval would give them."""
+        """Return the candidates nearest to the heard vector, as retrieval does; None makes all captions candidates."""
         if candidates is None:
             near, candidates = vectors, np.arange(len(vectors), dtype=np.int32)
         else:
             near = vectors[candidates]
         scores = near @ heard
-        # What is a near copy of any caption to be written gives it away.
+        # A near copy of a caption to write would give it away.
         scores[(near @ vectors[list(rows)].T).max(axis=1) >= self._options.selection.high] = -np.inf
         scores[np.isin(candidates, rows)] = -np.inf
         scores[rng.random(len(candidates)) < self._options.drop] = -np.inf
@@ -175,7 +181,7 @@ class ExampleSource:
     ) -> Float64Array:
         support = self._supports[corpus]
         scores = support @ heard
-        # Neither the captions to be written nor near copies: at inference the true one is not in the datastore.
+        # Without the captions to write and near copies: at inference the true caption is not in the datastore.
         scores[(support @ self._vectors[corpus][list(rows)].T).max(axis=1) >= self._options.selection.high] = -np.inf
         if not np.isfinite(scores).any():
             return heard
@@ -194,5 +200,5 @@ def _unit(vector: Float64Array) -> Float64Array:
 
 
 def _norm(vector: Float64Array) -> float:
-    """The length of a vector; unlike numpy's, it depends on no order of summation."""
+    """Return the length of a vector; unlike numpy's, it does not depend on the order of summation."""
     return math.sqrt(math.fsum((vector * vector).tolist()))

@@ -8,24 +8,24 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How long and how fast a decoder is trained; `training.examples.ExampleOptions` says on what.
+    """How a decoder is trained; `training.examples.ExampleOptions` says how its examples are drawn.
 
     Attributes:
         steps: optimiser steps.
-        batch: prompts in a batch; every prompt has up to `ExampleOptions.targets` captions.
-        accumulate: batches of every process in a step.
+        batch: prompts in a batch; each has up to `ExampleOptions.targets` captions.
+        accumulate: batches of each process in a step.
         rate: highest learning rate of AdamW.
-        warmup: steps until it is reached.
-        decay: share of the steps over which it goes linearly to zero at the end.
-        seed: of everything that is drawn.
+        warmup: steps until that rate is reached.
+        decay: share of the steps, at the end, over which the rate falls linearly to zero.
+        seed: of every random choice.
         every: steps between checkpoints, each with a validation.
-        patience: validations without a better loss after which training stops; 0 never stops early.
-        held_out: most captions of each corpus that are kept for validation.
-        fresh: begin with a new projector and LoRA rather than with the bundle's.
-        rank: of the LoRA on queries and values; the other linear layers have half of it.
+        patience: validations without a better loss before training stops; 0 never stops early.
+        held_out: most captions of each corpus that are held out for validation.
+        fresh: begin with a new projector and LoRA, not with the bundle's.
+        rank: of the LoRA on queries and values; it is half as large on the other linear layers.
         dropout: of the LoRA.
         audio_tokens, hidden: size of a fresh projector.
-        precision: ``auto`` is bfloat16 on a GPU that has it, else float32.
+        precision: ``auto`` is bfloat16 on a GPU that supports it, else float32.
     """
 
     steps: int = 1000
@@ -61,10 +61,10 @@ class TrainOptions:
             raise ValueError(f"warmup and patience are not negative, got {self.warmup} and {self.patience}")
 
     def rate_at(self, step: int) -> float:
-        """Learning rate of a step, counted from 0."""
+        """Return the learning rate of a step, counted from 0."""
         decaying = max(1, int(self.steps * self.decay))
         return self.rate * min(1.0, (step + 1) / max(1, self.warmup), (self.steps - step) / decaying)
 
     def as_dict(self) -> dict[str, Any]:
-        """For the log, the bundle, and to tell whether a checkpoint belongs to this run."""
+        """Return the options for the bundle, and to check whether a checkpoint belongs to this run."""
         return asdict(self)

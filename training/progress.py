@@ -1,4 +1,4 @@
-"""What a run shows and leaves behind: a progress bar, ``log.jsonl`` and a plot of the losses."""
+"""Shows and logs a run: a progress bar, ``log.jsonl`` and a plot of the losses."""
 
 import json
 import time
@@ -15,10 +15,10 @@ _SMOOTH = 0.95
 
 
 class RunLog:
-    """Implements `training.trainer.Watcher`. A context manager around the run.
+    """Implements `training.trainer.Watcher`; a context manager around the run.
 
-    ``log.jsonl`` has a line a step (step, loss, rate, tokens) and a line a validation (step, validation, better). On
-    a terminal a bar shows loss, tokens a second and the time left; elsewhere a line every ten steps does.
+    ``log.jsonl`` has a line for each step (step, loss, rate, tokens) and for each validation (step, validation,
+    better). Loss, tokens a second and the time left are shown in a bar on a terminal, elsewhere every ten steps.
     """
 
     def __init__(self, path: Path, steps: int, console: Console) -> None:
@@ -48,17 +48,17 @@ class RunLog:
         self._bar.stop()
 
     def resumed(self, step: int) -> None:
-        """Drop the lines of steps that a kill undid."""
+        """Drop the lines of steps after the last checkpoint."""
         rows = [row for row in read_log(self._path) if row["step"] <= step]
         unfinished = self._path.with_suffix(".new")
         unfinished.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         unfinished.replace(self._path)
         self._first = step
         self._bar.update(self._task, completed=step)
-        self._console.print(f"going on after step {step}")
+        self._console.print(f"continuing after step {step}")
 
     def stepped(self, step: int, loss: float, tokens: int, rate: float) -> None:
-        """Write and show a step."""
+        """Log and show a step."""
         self._write({"step": step, "loss": loss, "rate": rate, "tokens": tokens})
         done = step - self._first
         self._tokens += tokens
@@ -71,7 +71,7 @@ class RunLog:
             self._console.print(f"step {step}/{self._steps}: {figures}, {left / 60:.0f} min left")
 
     def validated(self, step: int, losses: Mapping[str, float], better: bool) -> None:
-        """Write and show a validation."""
+        """Log and show a validation."""
         self._write({"step": step, "validation": dict(losses), "better": better})
         shown = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
         self._console.print(f"step {step}: validation {shown}{' (best so far)' if better else ''}")
@@ -82,7 +82,7 @@ class RunLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a ``log.jsonl``; a last one that a kill cut short is left out."""
+    """Return the lines of a ``log.jsonl``, without a last line that a kill cut short."""
     if not path.exists():
         return []
     rows = []
@@ -95,7 +95,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def plot_losses(log: Path, picture: Path) -> None:
-    """Draw the losses of a ``log.jsonl`` as PNG. Raises `ImportError` without matplotlib (``drcap[train]``)."""
+    """Plot the losses of a ``log.jsonl`` as PNG. Raises `ImportError` without matplotlib (``drcap[train]``)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

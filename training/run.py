@@ -1,61 +1,53 @@
-"""A training run from corpora to bundle."""
+"""Runs a training from corpora to bundle."""
 
 import hashlib
 import json
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
-from peft.utils import set_peft_model_state_dict
 from rich.console import Console
 from rich.progress import Progress
-from safetensors.torch import load_file
 
-from models.bundle.config import ADAPTER, PROJECTOR, BundleConfig, read_config
+from models.bundle.config import PROJECTOR, read_config
 from models.bundle.load import load_source, prompt_template
 from models.clap.base import Clap
-from models.llm.language_model import Llm
-from models.llm.projector import Projector
-from training.batches import Batch, BatchSource, CaptionLoss
+from models.vectors import FloatArray
+from training.batches import Batch, BatchSource
 from training.bundle_writer import check_output, write_bundle
 from training.card import model_card
 from training.checkpoint import Checkpoints
-from training.corpora import Corpus, FloatArray, embed_corpus, hold_out
+from training.corpora import TrainingCorpus, embed_corpus, hold_out
 from training.examples import ExampleOptions, ExampleSource
+from training.loss import CaptionLoss, caption_loss
 from training.options import TrainOptions
 from training.progress import RunLog, plot_losses
 from training.similarity import SelectionRange, choose_range
 from training.trainer import Trained, Trainer
 from training.validation import HeardClip, audio_validation, text_validation
 
-logger = logging.getLogger(__name__)
-
-_LORA = ("q_proj", "v_proj")
-_HALF_LORA = ("o_proj", "gate_proj", "up_proj", "down_proj")
-
 
 @dataclass(frozen=True)
 class Job:
-    """What is trained, from what, to where.
+    """A training to run.
 
     Attributes:
-        base: folder of the bundle whose CLAP, LLM, prompt and settings are kept, and whose weights it begins with.
+        base: folder of the bundle to begin with; its CLAP, LLM, prompt and settings are kept.
         corpora: captions to train on.
         out: folder of the new bundle.
-        work: folder for embeddings, checkpoints and the log; a run that was killed goes on from there.
+        work: folder for embeddings, checkpoints and the log; a killed run continues from there.
         name: of the new bundle.
-        licence: of the captions, for the card.
-        examples: how examples are drawn; None for `selection` chooses the range.
-        selection: similarity range.
+        licence: of the captions, for the model card.
+        options: how the decoder is trained.
+        examples: makes the options of the examples from the similarity range.
+        selection: similarity range; None chooses it from the corpora.
         clips: recordings to validate with.
     """
 
     base: Path
-    corpora: Sequence[Corpus]
+    corpora: Sequence[TrainingCorpus]
     out: Path
     work: Path
     name: str
@@ -67,20 +59,22 @@ class Job:
 
 
 def train(job: Job, clap: Clap, console: Console, accelerator: Any) -> Trained:
-    """Run a job to its bundle.
+    """Run a job and write its bundle.
 
     Args:
-        clap: the bundle's, loaded.
-        accelerator: accelerate's; in several processes each calls this.
+        clap: of the base bundle, loaded.
+        console: shows progress.
+        accelerator: accelerate's; each of several processes calls this function.
 
     Raises:
-        OutputExists, CheckpointError: nothing was touched.
+        OutputExists, CheckpointError: before anything is changed.
         ValueError: the corpora are too small, or the bundle's weights do not fit the options.
+        FloatingPointError: the loss is not finite.
     """
     check_output(job.out)
     options, config = job.options, read_config(job.base)
     kept, held = hold_out(job.corpora, options.held_out, options.seed)
-    # One process embeds, the others then read what it kept.
+    # One process embeds; the others then read its cache.
     with accelerator.main_process_first():
         vectors = _embedded([*kept, *held], clap, job.work, console)
     vectors, held_vectors = vectors[: len(kept)], vectors[len(kept) :]
@@ -102,7 +96,7 @@ def train(job: Job, clap: Clap, console: Console, accelerator: Any) -> Trained:
         steady = replace(examples, drop=0.0, restyle=0.0)
         validations["text"] = text_validation(llm, template, held, held_vectors, steady, tokens, options.seed + 1)
     if not validations:
-        raise ValueError("there is nothing to validate with: a corpus of at least 8 captions is needed, or clips")
+        raise ValueError("there is nothing to validate with: pass a corpus of at least 8 captions, or clips")
     source = ExampleSource(kept, vectors, examples, accelerator.device)
     batches = BatchSource(llm, template, source, options.batch, tokens, options.seed)
     checkpoints = Checkpoints(job.work, _run_name(job, selection, clap.fingerprint, accelerator.num_processes))
@@ -116,54 +110,11 @@ def train(job: Job, clap: Clap, console: Console, accelerator: Any) -> Trained:
         try:
             plot_losses(log, job.out / "loss.png")
         except ImportError:
-            console.print("no plot of the losses: matplotlib is not installed (pip install 'drcap[train]')")
+            console.print("no plot of the losses: matplotlib is missing (pip install 'drcap[train]')")
     return trained
 
 
-def caption_loss(llm: Llm, base: Path, embedding_dim: int, options: TrainOptions) -> CaptionLoss:
-    """The LLM with a LoRA and a projector to train: the bundle's, or fresh ones.
-
-    Layers that the bundle's LoRA does not adapt begin with one that changes nothing.
-
-    Raises:
-        ValueError: the bundle's LoRA has another rank, its projector does not fit, or the loss is not that of its LLM.
-    """
-    # The loss needs the layers apart from the output layer, and attention that takes any mask.
-    apart = hasattr(llm.model, "model") and hasattr(llm.model, "lm_head")
-    if not apart or llm.model.config._attn_implementation != "sdpa":
-        raise ValueError(
-            f"{type(llm.model).__name__} cannot be trained here; Llama, Mistral and Qwen and their like can"
-        )
-    torch.manual_seed(options.seed)
-    half = max(1, options.rank // 2)
-    lora = LoraConfig(
-        r=options.rank,
-        lora_alpha=2 * options.rank,
-        lora_dropout=options.dropout,
-        target_modules=[*_LORA, *_HALF_LORA],
-        rank_pattern=dict.fromkeys(_HALF_LORA, half),
-        alpha_pattern=dict.fromkeys(_HALF_LORA, 2 * half),
-        task_type="CAUSAL_LM",
-    )
-    scale = float(llm.model.get_input_embeddings().weight.detach().float().std())
-    model: Any = get_peft_model(llm.model, lora)
-    if options.fresh:
-        projector = Projector(embedding_dim, options.hidden, llm.hidden_size, options.audio_tokens)
-        # Unit vectors in, vectors of the size of token embeddings out: the frozen LLM expects nothing else.
-        torch.nn.init.normal_(projector.linear1.weight, std=1.0)
-        torch.nn.init.normal_(projector.linear2.weight, std=scale / (options.hidden / 2) ** 0.5)
-    else:
-        projector = Projector.load(base / PROJECTOR, embedding_dim, llm.hidden_size)
-        try:
-            found: Any = set_peft_model_state_dict(model, load_file(base / ADAPTER / "adapter_model.safetensors"))
-        except RuntimeError as error:
-            raise ValueError(f"the LoRA of {base} does not have rank {options.rank}: {error}") from error
-        if found.unexpected_keys:
-            raise ValueError(f"the LoRA of {base} adapts layers that training does not: {found.unexpected_keys[0]}")
-    return CaptionLoss(model, projector)
-
-
-def _embedded(corpora: Sequence[Corpus], clap: Clap, work: Path, console: Console) -> list[FloatArray]:
+def _embedded(corpora: Sequence[TrainingCorpus], clap: Clap, work: Path, console: Console) -> list[FloatArray]:
     total = sum(len(corpus.captions) for corpus in corpora)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("embedding captions", total=total)
@@ -171,7 +122,7 @@ def _embedded(corpora: Sequence[Corpus], clap: Clap, work: Path, console: Consol
 
 
 def _run_name(job: Job, selection: SelectionRange, fingerprint: str, processes: int) -> str:
-    """Names everything the losses depend on, so that no checkpoint goes on with something else."""
+    """Return a digest of everything the losses depend on, so that a checkpoint continues only its own run."""
     said = {
         "options": job.options.as_dict(),
         "examples": asdict(job.examples(selection)),
@@ -197,7 +148,7 @@ def _restore(loss: CaptionLoss, trained: Trained) -> None:
 
 
 def _facts(job: Job, selection: SelectionRange, trained: Trained, fingerprint: str) -> dict[str, Any]:
-    config: BundleConfig = read_config(job.base)
+    config = read_config(job.base)
     return {
         "base": config.name,
         "clap": fingerprint,

@@ -1,9 +1,9 @@
-"""Similarity selection: which captions of the corpus stand in a training prompt.
+"""Similarity selection: finds the captions of a corpus that may stand in a training prompt.
 
-DRCap retrieves, for a caption t, others with similarity inside a range, so that the prompt helps without giving the
-answer away. The N x N matrix never exists at once; the draw is seeded by its caller.
+DRCap retrieves, for a caption t, others with a similarity inside a range, so that the prompt helps and does not give
+the answer away. The N x N matrix never exists at once; the caller seeds the draw.
 
-What is chosen by a similarity is the same on every machine and with any number of threads: see `on_grid`.
+A choice by similarity is the same on every machine and with any number of threads: see `on_grid`.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-FloatArray = NDArray[np.float32]
+from models.vectors import FloatArray
+
 Float64Array = NDArray[np.float64]
 
 _SCORES_AT_ONCE = 1 << 24
@@ -36,22 +37,25 @@ class SelectionRange:
 
 
 def on_grid(vectors: FloatArray | Float64Array) -> Float64Array:
-    """Unit vectors, or others about as long, rounded to multiples of 2^-24: by no more than float32 itself rounds.
+    """Return vectors of about unit length rounded to multiples of 2^-24, no more than float32 itself rounds.
 
-    Products of two are multiples of 2^-48 and, with every sum of them, far below 2^5: float64 holds them exactly. So a
-    similarity is the same whoever adds it up in whatever order, where one in float32 depends in its last digits on the
-    processor and on the threads that share the sum, and with it what lies inside a range and what comes first.
+    Products of two values are multiples of 2^-48, and their sums stay far below 2^5: float64 holds both exactly. So a
+    similarity does not depend on the order of summation. In float32 its last digits depend on the processor and the
+    number of threads, and with them the captions inside a range and their order.
     """
     return np.asarray(np.rint(np.asarray(vectors, np.float64) * _GRID) / _GRID, np.float64)
 
 
 def choose_range(vectors: Sequence[FloatArray], seed: int) -> SelectionRange:
-    """The range that fits a CLAP, from the similarities inside the corpora themselves (unit vectors [n, d] each).
+    """Return the range that fits a CLAP, from the similarities inside each corpus (unit vectors [n, d]).
 
-    A range depends on how wide a CLAP spreads its captions: DRCap's 0.75 to 0.85 holds next to nothing for another.
-    Here it begins where nineteen of twenty pairs of captions lie below, so that what is drawn has something in
-    common with the caption, and ends at the median caption's similarity to its nearest one: nearer ones say the
-    same. Both are means over the corpora, of at most 1,000 captions each.
+    CLAPs spread captions differently: DRCap's range of 0.75 to 0.85 holds almost nothing with another CLAP. This range
+    begins at the 95th percentile of the similarities of pairs, so that similar captions have something in common. It
+    ends at the median similarity of a caption to its nearest one, because nearer ones say the same. Both are means
+    over the corpora, from at most 1,000 captions of each.
+
+    Raises:
+        ValueError: no corpus has two captions.
     """
     rng = np.random.default_rng(seed)
     lows, highs = [], []
@@ -71,19 +75,19 @@ def choose_range(vectors: Sequence[FloatArray], seed: int) -> SelectionRange:
     if not lows:
         raise ValueError("a selection range needs a corpus of at least two captions")
     low, high = float(np.mean(lows)), float(np.mean(highs))
-    # A corpus of near copies or of nothing alike leaves no room between the two.
+    # In a corpus of near copies, or without similar captions, the two nearly coincide.
     return SelectionRange(max(-1.0, min(low, high - _NARROWEST)), min(1.0, high))
 
 
 def candidate_pool(
     vectors: FloatArray, selection: SelectionRange, size: int, device: torch.device | None = None
 ) -> NDArray[np.int32]:
-    """For each of the unit vectors [n, d] the `size` most similar other rows inside the range.
+    """Return for each of the unit vectors [n, d] the `size` most similar other rows inside the range.
 
-    Scores are computed for as many rows at once as make 16 M of them, on `device`.
+    About 16 million scores are computed at once, on `device`; None is the CPU.
 
     Returns:
-        int32 [n, size] row numbers, most similar first and of equal ones the lowest; -1 where the range holds fewer.
+        int32 [n, size] row numbers, most similar first and lower rows before equal ones; -1 where the range has fewer.
     """
     count = len(vectors)
     pool = np.full((count, size), -1, dtype=np.int32)
@@ -101,9 +105,9 @@ def candidate_pool(
 
 
 def _largest(scores: Tensor, width: int) -> Tensor:
-    """The columns of the `width` largest scores of each row, of equal ones the first; -1 in place of those of -inf."""
+    """Return the columns of each row's `width` largest scores, the first of equal ones first; -1 for scores of -inf."""
     best, order = scores.topk(width, dim=1)
-    # Of equal scores `topk` takes any: where some are left out at its end, the whole row is sorted.
+    # `topk` takes any of equal scores: where it drops some of them, the whole row is sorted.
     last = best[:, -1:]
     torn = (last[:, 0] > -torch.inf) & ((scores >= last).sum(dim=1) > width)
     if torn.any():

@@ -1,7 +1,7 @@
-"""Ways of writing one caption, applied alike to a training caption and to the similar captions in its prompt.
+"""Styles of writing, applied alike to a training caption and the similar captions in its prompt.
 
-The corpora know few manners; a domain may have any. Seeing the manner change with the prompt, the decoder learns to
-take it from there: letter case, final period, opening words, brackets.
+The corpora have few styles; a domain may have any. The style changes with the prompt, so the decoder learns to take it
+from the prompt: letter case, final period, opening words, brackets.
 """
 
 import random
@@ -35,7 +35,7 @@ _STYLES: tuple[Style, ...] = (
 
 
 def draw_style(rng: random.Random, keep: float) -> Style:
-    """The captions as they are with probability `keep`, else one of the manners."""
+    """Return a random style, or with probability `keep` one that changes nothing."""
     if rng.random() < keep:
         return str.strip
     return rng.choice(_STYLES)

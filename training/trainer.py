@@ -1,4 +1,4 @@
-"""The training loop: accelerate runs it on a CPU, a GPU or several."""
+"""The training loop; accelerate runs it on a CPU, a GPU or several."""
 
 import contextlib
 import math
@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from training.batches import Batch, CaptionLoss
+from training.batches import Batch
 from training.checkpoint import Checkpoints, Progressed, Weights
+from training.loss import CaptionLoss
 from training.options import TrainOptions
 from training.validation import mean_loss
 
@@ -18,27 +19,27 @@ _LARGEST_GRADIENT = 1.0
 
 
 class Batches(Protocol):
-    """`training.batches.BatchSource`: a batch is a function of its number."""
+    """See `training.batches.BatchSource`: a batch depends only on its number."""
 
     def __getitem__(self, number: int, /) -> Batch: ...
 
 
 class Watcher(Protocol):
-    """Told of the run as it goes: `training.progress.RunLog`."""
+    """Follows a run: see `training.progress.RunLog`."""
 
     def resumed(self, step: int) -> None:
-        """The run goes on after this step; what was told of later ones did not happen."""
+        """The run continues after this step; earlier reports of later steps are void."""
 
     def stepped(self, step: int, loss: float, tokens: int, rate: float) -> None:
-        """A step is done: its mean loss and its number of tokens over all processes."""
+        """A step is done, with this mean loss and number of tokens over all processes."""
 
     def validated(self, step: int, losses: Mapping[str, float], better: bool) -> None:
-        """Losses of the validation by name; `better` if the first is the lowest so far."""
+        """A validation had these losses by name; `better` if the first is the lowest so far."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The best weights of a run, when they were reached, and whether it stopped before its last step."""
+    """The best weights of a run, its progress, and whether it stopped before its last step."""
 
     weights: Weights
     progressed: Progressed
@@ -46,7 +47,10 @@ class Trained:
 
 
 class Trainer:
-    """Trains what of a `CaptionLoss` has a gradient. The same options give the same losses, resumed or not."""
+    """Trains the parameters of a `CaptionLoss` that have a gradient.
+
+    The same options give the same losses, resumed or not.
+    """
 
     def __init__(
         self,
@@ -60,7 +64,7 @@ class Trainer:
     ) -> None:
         """Args:
         validations: batches by name; the loss of the first decides which weights are best.
-        accelerator: accelerate's; every process makes its own Trainer.
+        accelerator: accelerate's; each process makes its own Trainer.
         """
         self._bare = loss
         self._parameters = {name: p for name, p in loss.named_parameters() if p.requires_grad}
@@ -74,11 +78,11 @@ class Trainer:
         self._watcher = watcher
 
     def run(self) -> Trained:
-        """Train to the end or until validation has not improved for long enough.
+        """Train to the last step, or until `patience` validations have not improved.
 
         Raises:
             CheckpointError: the work folder holds a checkpoint of another run.
-            FloatingPointError: the loss is no number any more.
+            FloatingPointError: the loss is not finite.
         """
         options, progressed = self._options, self._resume()
         self._loss.train()
@@ -99,7 +103,7 @@ class Trainer:
         processes, process = accelerator.num_processes, accelerator.process_index
         for group in self._optimiser.param_groups:
             group["lr"] = options.rate_at(step)
-        # By the step and not once at the start: a resumed run draws the dropout of the one that was stopped.
+        # Seeded for each step, not once: a resumed run draws the same dropout as the stopped one.
         torch.manual_seed(options.seed * 1_000_003 + step * processes + process)
         first = step * options.accumulate * processes + process
         batches = [self._batches[first + i * processes] for i in range(options.accumulate)]
@@ -109,8 +113,8 @@ class Trainer:
         for batch in batches:
             last = batch is batches[-1]
             with contextlib.nullcontext() if last else accelerator.no_sync(self._loss):
-                # Every token of the step weighs the same, however the batches are divided; gradients of processes
-                # are averaged, so each counts as many times as there are processes.
+                # Each token of the step has the same weight, however batches are divided. Gradients of processes are
+                # averaged, so the loss is multiplied by their number.
                 loss: Tensor = self._loss(batch.to(accelerator.device)) * (batch.tokens() / tokens)
                 accelerator.backward(loss * processes)
                 total += loss.detach()

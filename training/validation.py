@@ -1,4 +1,4 @@
-"""Validation: the loss on captions held out, and on recordings where there are some."""
+"""Validation: the loss on held-out captions, and on recordings if there are any."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,11 @@ from models.conditioning.conditioning import Conditioning
 from models.conditioning.projection import Projection
 from models.llm.language_model import Llm
 from models.prompt import PromptTemplate
+from models.vectors import FloatArray
 from training.batches import Batch, BatchSource, collate
-from training.corpora import Corpus
+from training.corpora import TrainingCorpus
 from training.examples import Example, ExampleOptions, ExampleSource
-from training.similarity import FloatArray, on_grid
+from training.similarity import on_grid
 
 _HELD_OUT_PROMPTS = 32
 _AT_ONCE = 8
@@ -23,7 +24,7 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True)
 class HeardClip:
-    """A recording as the CLAP hears it (unit vector [d]) and what people said of it."""
+    """A recording as the CLAP hears it (unit vector [d]) with the captions of people."""
 
     vector: FloatArray
     references: tuple[str, ...]
@@ -32,13 +33,13 @@ class HeardClip:
 def text_validation(
     llm: Llm,
     template: PromptTemplate,
-    held: Sequence[Corpus],
+    held: Sequence[TrainingCorpus],
     vectors: Sequence[FloatArray],
     options: ExampleOptions,
     tokens: int,
     seed: int,
 ) -> list[Batch]:
-    """Batches of held-out captions, the same for the same seed."""
+    """Return batches of held-out captions, the same for the same seed."""
     source = BatchSource(llm, template, ExampleSource(held, vectors, options), _AT_ONCE, tokens, seed)
     return [source[i] for i in range(_HELD_OUT_PROMPTS // _AT_ONCE)]
 
@@ -47,15 +48,15 @@ def audio_validation(
     llm: Llm,
     template: PromptTemplate,
     clips: Sequence[HeardClip],
-    corpora: Sequence[Corpus],
+    corpora: Sequence[TrainingCorpus],
     vectors: Sequence[FloatArray],
     temperature: float,
     similar: int,
     tokens: int,
 ) -> list[Batch]:
-    """Batches that ask for the references of clips, from what inference would put into their prompts.
+    """Return batches with the references of clips as captions, and the prompts that inference would make.
 
-    The training corpora together are the domain; its projection is exact.
+    The training corpora together are the domain; the projection is exact.
     """
     captions = [caption for corpus in corpora for caption in corpus.captions]
     support = np.concatenate(vectors)
@@ -79,7 +80,7 @@ def audio_validation(
 
 @torch.inference_mode()
 def mean_loss(loss: nn.Module, batches: Sequence[Batch], device: torch.device) -> float:
-    """Loss a token without dropout, over all tokens of the batches."""
+    """Return the mean loss of a token over all batches, without dropout."""
     training = loss.training
     loss.eval()
     total, tokens = 0.0, 0

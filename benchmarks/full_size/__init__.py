@@ -1,1 +1,1 @@
-"""A bundle of full size with random weights: what it takes of memory and time, whatever it says."""
+"""Measures memory and time of a full-size bundle with random weights."""

@@ -1,4 +1,4 @@
-"""Writes a bundle of any size: the true formats and architectures, random weights, tokenizers trained on the spot."""
+"""Writes a bundle of any size: real formats and architectures, random weights, and tokenizers trained here."""
 
 import json
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ _INNER = 2_048
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of LAION's `clap-htsat-unfused`, which are the defaults of transformers, and of a Llama of 1.2B parameters.
+    """Sizes of a CLAP and a Llama; the defaults are LAION's `clap-htsat-unfused` and a Llama of 1.2B parameters.
 
     Attributes:
-        audio, text: what differs from them in the CLAP's towers.
-        dimension: of the CLAP's vectors.
         vocabulary: tokens that the LLM has embeddings for; its tokenizer knows fewer.
+        dimension: of the CLAP's vectors.
+        audio, text: settings of the CLAP's towers that differ from the defaults of transformers, which are LAION's.
     """
 
     hidden: int = 2_048
@@ -47,7 +47,7 @@ TINY = Sizes(
 
 
 def write_bundle(folder: Path, sizes: Sizes) -> None:
-    """Write the bundle, its LLM in bfloat16 as such ones are released."""
+    """Write the bundle, with its LLM in bfloat16 like released ones."""
     torch.manual_seed(0)
     captions = load_captions(None, 2_000)
     _write_clap(folder / "clap", sizes, captions)
@@ -108,7 +108,7 @@ def _write_llm(folder: Path, sizes: Sizes, captions: Sequence[str]) -> None:
         architectures=["LlamaForCausalLM"],
     )  # fmt: skip
     config.save_pretrained(str(folder))
-    # Names and shapes only; the numbers are drawn in the type they are kept in, or twice the memory would be needed.
+    # Only names and shapes: numbers drawn in another type than the stored one would need twice the memory.
     with torch.device("meta"):
         kind: Any = AutoModelForCausalLM
         shapes = {name: value.shape for name, value in kind.from_config(config).state_dict().items()}

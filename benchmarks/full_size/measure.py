@@ -1,6 +1,6 @@
-"""A full-size bundle through the loading code and the captioner of the service, and its decoder beside transformers.
+"""Measures a full-size bundle with the service's loading code and captioner, and its decoder beside transformers.
 
-Each engine and each way of running it is a process of its own, so that its memory is its own.
+Each engine runs in each dtype or quantisation in a process of its own, which measures its memory alone.
 """
 
 import json
@@ -18,18 +18,18 @@ from benchmarks.full_size.bundle import TINY, Sizes, write_bundle
 from benchmarks.report import Report
 
 _SECONDS = 3_600
-_NO_GPU = "no GPU was there; on one this has never been run"
+_NO_GPU = "there was no GPU; this benchmark has never been run on one"
 
 
 @dataclass(frozen=True)
 class FullSizeSettings:
-    """What is run.
+    """What is measured.
 
     Attributes:
         device: as DRCAP_DEVICE.
-        ways: dtype or quantisation of the LLM, each measured by itself.
-        batches: of prompts.
-        tokens: written for each.
+        ways: dtypes or quantisations of the LLM, each measured alone.
+        batches: numbers of prompts in a batch.
+        tokens: to write for each prompt.
         captions: of the domain.
         tiny: a few thousand parameters instead, to try the benchmark itself.
     """
@@ -53,14 +53,14 @@ def run(settings: FullSizeSettings, report: Report, console: Console) -> None:
         for way in settings.ways:
             for engine in ("drcap", "transformers"):
                 if engine == "transformers" and way in ("int8", "int4", "fp8"):
-                    continue  # has no such way of its own
+                    continue  # transformers does not quantise by itself
                 console.print(f"full size: {engine} in {way}")
                 for row in _measured(engine, way, folder, settings):
                     report.rows.append({"what": f"{engine}, {way}: {row.pop('what')}", **row})
     report.notes += [
-        "random weights: what is written means nothing, what it costs is that of true ones",
-        "peak_mb counts pages of the weights' files too, which the system can drop; anonymous_mb does not",
-        "read_gb_per_s: of weights, if each step reads each once; bandwidth_gb_per_s: of numbers in one long sum",
+        "random weights: the captions mean nothing, their cost is that of real weights",
+        "peak_mb includes pages of the weights' files, which the system can drop; anonymous_mb does not",
+        "read_gb_per_s: of weights, if each step reads all once; bandwidth_gb_per_s: of numbers in one long sum",
     ]
     if not torch.cuda.is_available():
         report.notes.append(_NO_GPU)

@@ -1,4 +1,4 @@
-"""One engine in a process of its own: ``python -m benchmarks.full_size.process JSON``; answers with rows as JSON."""
+"""Measures one engine in this process: ``python -m benchmarks.full_size.process JSON`` prints rows as JSON."""
 
 import asyncio
 import json
@@ -34,11 +34,11 @@ _READS = 3
 _QUANTISED = ("int8", "int4", "fp8")
 Row = dict[str, Any]
 Write = Callable[[int], int]
-"""Writes captions for so many prompts; gives the tokens written."""
+"""Writes captions for a number of prompts and returns the number of tokens written."""
 
 
 def main() -> None:
-    """Measure what the argument asks for."""
+    """Run the measurement that the argument describes."""
     asked = json.loads(sys.argv[1])
     way = asked["way"]
     llm = LlmSettings(quantisation=way) if way in _QUANTISED else LlmSettings(dtype=way, quantisation="none")
@@ -56,7 +56,7 @@ def _drcap(settings: Settings, asked: Row) -> list[Row]:
 
     def write(count: int) -> int:
         written = bundle.decoder.generate(_prompts(bundle.clap.embedding_dim, count), options)
-        # An end token is counted that a caption of the greatest length does not have.
+        # The count includes an end token, which a caption of the greatest length does not have.
         return sum(min(one.tokens, asked["tokens"]) for one in written)
 
     return rows + _throughput(write, _weight_bytes(settings), asked)
@@ -91,7 +91,7 @@ async def _caption_one(bundle: LoadedBundle, settings: Settings, asked: Row) -> 
 
 
 def _transformers(settings: Settings, asked: Row) -> list[Row]:
-    """The same LLM, adapter, projector and prompts in transformers' own `generate`."""
+    """Measure the same LLM, adapter, projector and prompts in transformers' own `generate`."""
     folder = Path(settings.bundle)
     config = read_config(folder)
     plan = choose_plan(wishes(settings), config.llm.preferences)
@@ -117,7 +117,7 @@ def _transformers(settings: Settings, asked: Row) -> list[Row]:
             audio = projector(torch.from_numpy(prompt.vector)[None])[0].to(device, plan.dtype.value)
             sides = (table(torch.tensor(side, device=device)) for side in (before, after))
             embeds.append(torch.cat([next(sides), audio, next(sides)]))
-        # All prompts are as long as each other, so nothing is padded and no mask is needed.
+        # All prompts have the same length, so no padding and no mask are needed.
         answer = llm.model.generate(
             inputs_embeds=torch.stack(embeds),
             attention_mask=torch.ones(count, len(embeds[0]), dtype=torch.long, device=device),
@@ -140,7 +140,7 @@ def _throughput(write: Write, weight_bytes: float, asked: Row) -> list[Row]:
         read = tokens / batch / seconds * weight_bytes
         rates = {"captions_per_s": batch / seconds, "tokens_per_s": tokens / seconds, "read_gb_per_s": read / 1e9}
         rows.append({"what": f"batch of {batch}", **rates, **_memory()})
-    # Last, for its own buffer would be part of the memory.
+    # Measured last: its buffer would count as memory of the engine.
     bandwidth = _bandwidth(asked["device"]) / 1e9
     return [{**row, "bandwidth_gb_per_s": bandwidth, "of_bandwidth": row["read_gb_per_s"] / bandwidth} for row in rows]
 
@@ -154,7 +154,7 @@ def _timed(write: Write, batch: int) -> tuple[float, int]:
 
 
 def _bandwidth(wish: str) -> float:
-    """Bytes a second that the device reads in one long sum."""
+    """Return the bytes a second that the device reads in one long sum."""
     from models.device.plan import choose_device
 
     device = choose_device(wish.split(",")[0]).device
@@ -170,7 +170,7 @@ def _bandwidth(wish: str) -> float:
 
 
 def _weight_bytes(settings: Settings) -> float:
-    """What one step reads of the weights: all of them, as they are kept; the tied embeddings once, as output layer."""
+    """Return the bytes of weights that one step reads; it reads tied embeddings once, as the output layer."""
     from models.llm.sizes import read_llm_sizes
 
     folder = Path(settings.bundle)
@@ -180,7 +180,7 @@ def _weight_bytes(settings: Settings) -> float:
         return float(sizes.parameters * plan.dtype.value.itemsize)
     table = sizes.vocabulary * sizes.hidden
     width = 0.5 if plan.quantisation.value == "int4" else 1.0
-    # On the CPU the output layer is quantised as the others are, on a GPU it is not.
+    # On a CPU the output layer is quantised like the others, on a GPU it is not.
     head = width if plan.llm.value[0].type == "cpu" else plan.dtype.value.itemsize
     return width * (sizes.parameters - table) + head * table
 
@@ -192,12 +192,8 @@ def _prompts(dimension: int, count: int) -> Sequence[Prompt]:
 
 
 def _memory() -> Row:
-    """Of this process now, at its highest so far, and on the GPU."""
-    found = dict(memory())
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(one for one in status.read_text(encoding="ascii").splitlines() if one.startswith("VmHWM:"))
-        found["peak_mb"] = int(line.split()[1]) / 1024
+    """Return the memory of this process now, at its highest so far, and on the GPU."""
+    found: Row = dict(memory(peak=True))
     if torch.cuda.is_available():
         found["gpu_peak_mb"] = torch.cuda.max_memory_allocated() / (1 << 20)
     return found

@@ -1,1 +1,1 @@
-"""The service under load, beside what one would otherwise write."""
+"""Measures the service under load, beside the obvious alternatives."""

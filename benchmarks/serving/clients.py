@@ -1,4 +1,4 @@
-"""Clients: closed loops, whose next request waits for the last answer, and open ones, which keep coming."""
+"""Clients: closed loops wait for each answer before the next request; open loops do not wait."""
 
 import asyncio
 import base64
@@ -17,21 +17,21 @@ _ANSWER_SECONDS = 600.0
 
 
 class Ask(Protocol):
-    """How a server is sent a recording."""
+    """Makes the request that sends a recording to a server."""
 
     def __call__(self, recording: bytes, /) -> httpx.Request: ...
 
 
 @dataclass
 class Answers:
-    """What came back from some moment on, which is when the server has as much to do as it will.
+    """The answers after the ramp, when the server is fully loaded.
 
     Attributes:
-        captioned: seconds of each caption.
-        refused: seconds of each refusal.
-        failed: how many answers were neither.
-        elapsed: for how long answers counted for the rate, in seconds.
-        late: of the captions, how many came after that.
+        captioned: seconds until each caption.
+        refused: seconds until each refusal.
+        failed: number of other answers.
+        elapsed: time in which captions count for the rate, in seconds.
+        late: number of captions after that time.
     """
 
     captioned: list[float] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Answers:
     late: int = 0
 
     def row(self) -> Row:
-        """Captions a second, percentiles of the latency in seconds, refusals and failures."""
+        """Return captions a second, percentiles of the latency in seconds, refusals and failures."""
         p50, p95, p99 = np.percentile(self.captioned, (50, 95, 99)).tolist() if self.captioned else (None,) * 3
         return {
             "captions_per_s": (len(self.captioned) - self.late) / self.elapsed,
@@ -56,27 +56,27 @@ class Answers:
 
 
 def ask_raw(url: str) -> Ask:
-    """The recording as the body, as the service and the plain handler take it."""
+    """Send the recording as the body, for the service and the plain handler."""
     return lambda recording: httpx.Request("POST", url, content=recording, headers={"Content-Type": "audio/wav"})
 
 
 def ask_json(url: str) -> Ask:
-    """The recording in JSON, as LitServe takes it by default."""
+    """Send the recording in JSON, the default of LitServe."""
     return lambda recording: httpx.Request("POST", url, json={"audio": base64.b64encode(recording).decode()})
 
 
 async def closed_loop(
     ask: Ask, recordings: Sequence[bytes], clients: int, seconds: float, ramp: float = 0.0
 ) -> Answers:
-    """Keep so many requests under way, one after the other of the recordings.
+    """Keep a number of requests under way, with the recordings in turn.
 
     Args:
-        ask: how a recording is sent.
-        recordings: sent again and again.
-        clients: how many requests.
-        seconds: what is answered in these counts for the rate, whenever it was asked for: no share of a request still
-            under way does, as it may not have been begun.
-        ramp: seconds before these. At first the server is empty, and answers nothing or nothing but the first.
+        ask: makes the requests.
+        recordings: are sent again and again.
+        clients: number of requests under way.
+        seconds: answers within this time count for the rate, whenever they were asked for. Unfinished requests do not
+            count, because the server may not have begun them.
+        ramp: seconds before that time. At first the server is empty, and answers at most the first requests.
     """
     order = itertools.cycle(recordings)
     async with _session(clients) as session:
@@ -93,7 +93,12 @@ async def closed_loop(
 async def open_loop(
     ask: Ask, recordings: Sequence[bytes], per_second: float, seconds: float, ramp: float = 0.0
 ) -> Answers:
-    """Send at an even rate whatever comes back, as a crowd does, then wait for the answers. Arguments as above."""
+    """Send at an even rate whatever the answers, like a crowd, then wait for the answers.
+
+    Args:
+        ask, recordings, seconds, ramp: see `closed_loop`.
+        per_second: requests to send.
+    """
     async with _session(10_000) as session, asyncio.TaskGroup() as group:
         course = _Course(seconds, ramp)
         for number, recording in enumerate(itertools.cycle(recordings)):
@@ -106,7 +111,7 @@ async def open_loop(
 
 
 class _Course:
-    """The time of a measurement, and what was answered in it."""
+    """The time and the answers of a measurement."""
 
     def __init__(self, seconds: float, ramp: float) -> None:
         self.answers = Answers(elapsed=seconds)

@@ -1,7 +1,7 @@
 """LitServe with its dynamic batching: `python -m ... plain|ours DOMAIN PORT WORKERS THREADS`.
 
-`plain` has the models as `benchmarks.serving.plain` calls them, `ours` this project's captioner. A batch is what
-LitServe has gathered when a worker is free.
+`plain` calls the models as `benchmarks.serving.plain` does, `ours` calls this project's captioner. A batch holds the
+requests that LitServe has gathered when a worker is free.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Serving: throughput, latency and memory of the service and its peers, its bound, and what overload does to it."""
+"""Measures throughput, latency and memory of the service and its peers, its bound, and its answer to overload."""
 
 import asyncio
 import tempfile
@@ -16,7 +16,7 @@ from benchmarks.serving.clients import closed_loop, open_loop
 from benchmarks.serving.plain import save_domain
 from benchmarks.serving.servers import Running, Server, running, the_servers
 from benchmarks.serving.stages import stage_costs
-from benchmarks.vectors import FloatArray
+from models.vectors import FloatArray
 
 _MOST_WARM_UP = 8
 
@@ -26,12 +26,12 @@ class ServingSettings:
     """What is measured.
 
     Attributes:
-        servers: short names of `benchmarks.serving.servers.the_servers`.
+        servers: short names in `benchmarks.serving.servers.the_servers`.
         clients: of the closed loops.
         seconds: of each measurement.
-        ramp: seconds of load before each, in which the server comes to have as much to do as it will.
-        rounds: of all servers, one after the other; the middle one of the rates counts.
-        overload: multiples of the service's best rate, sent whatever comes back.
+        ramp: seconds of load before each, until the server is fully loaded.
+        rounds: of all servers in turn; the middle rate counts.
+        overload: multiples of the service's best rate to send, whatever the answers.
     """
 
     servers: tuple[str, ...] = ("drcap", "a", "b", "c")
@@ -55,7 +55,7 @@ def run(
     Args:
         captions: of the domain.
         vectors: their embeddings [n, d].
-        recordings: WAV files, sent one after the other again and again.
+        recordings: are sent in turn, again and again.
     """
     with tempfile.TemporaryDirectory() as folder:
         domain = Path(folder) / "domain.npz"
@@ -92,7 +92,7 @@ def _closed(server: Server, recordings: Sequence[bytes], settings: ServingSettin
 
 @contextmanager
 def _cores(up: Running) -> Iterator[Row]:
-    """Fills in, on leaving, how many cores the server used meanwhile, and how many the machine's host withheld."""
+    """Give a row that gets, on leaving, the cores that the server used and those that the machine's host withheld."""
     used: Row = {}
     busy, stolen, began = up.core_seconds(), _stolen(), time.monotonic()
     yield used
@@ -106,7 +106,7 @@ def _stolen() -> float:
 
 
 def _compared(rows: dict[tuple[str, int], Row], servers: dict[str, Server]) -> list[Row]:
-    """One row a server and number of clients, with the service's rate and median latency against each."""
+    """Return a row for each server and number of clients, with the service's rate and median latency beside it."""
     table: list[Row] = []
     for (name, clients), row in sorted(rows.items(), key=lambda item: item[0][1]):
         ours = rows.get(("drcap", clients))

@@ -1,4 +1,4 @@
-"""The same models as one would call them without this project: float32, transformers' `generate`, numpy retrieval."""
+"""The same models, called as one would without this project: float32, transformers' `generate`, numpy retrieval."""
 
 import io
 from collections.abc import Sequence
@@ -10,31 +10,33 @@ import soundfile
 import soxr
 import torch
 
-from benchmarks.vectors import FloatArray
 from models.bundle.config import ADAPTER, EMBEDDED, PROJECTOR, bundle_folder, read_config
 from models.bundle.load import load_source, merge_adapter, prompt_template
 from models.clap.embedded import EmbeddedClap
 from models.llm.projector import Projector
 from models.prompt import Prompt, encode_prompt
-from models.vectors import mean_direction
+from models.vectors import FloatArray, mean_direction
 
 
 class PlainCaptioner:
-    """Recordings in, captions out, a padded batch at a time."""
+    """Captions recordings in padded batches."""
 
     def __init__(self, captions: Sequence[str], vectors: FloatArray) -> None:
-        """Args: the captions of the domain and their embeddings [n, d]."""
+        """Args:
+        captions: of the domain.
+        vectors: their embeddings [n, d].
+        """
         folder = bundle_folder(EMBEDDED)
         self._config = read_config(folder)
         self._captions, self._vectors = captions, vectors
-        # Without the faster forms of its networks that the service runs.
+        # `exact` omits the faster forms of its networks that the service runs.
         self._clap = EmbeddedClap.load(folder / self._config.clap.source, torch.device("cpu"), exact=True)
         self._llm = load_source(self._config.llm, folder)
         merge_adapter(self._llm, folder / ADAPTER)
         self._projector = Projector.load(folder / PROJECTOR, self._clap.embedding_dim, self._llm.hidden_size)
 
     def hear(self, recording: bytes) -> Prompt:
-        """Decode, embed, project on all captions of the domain, and take the nearest."""
+        """Decode and embed a recording, project it on all captions of the domain, and find the nearest captions."""
         samples, rate = soundfile.read(io.BytesIO(recording), dtype="float32", always_2d=True)
         mono = soxr.resample(samples.mean(axis=1), rate, self._clap.sample_rate)
         longest = int(self._clap.window_seconds * self._clap.sample_rate)
@@ -48,7 +50,7 @@ class PlainCaptioner:
 
     @torch.inference_mode()
     def write(self, prompts: Sequence[Prompt]) -> list[str]:
-        """A caption a prompt, by the beam search of transformers with the bundle's settings."""
+        """Write a caption for each prompt with the beam search of transformers and the bundle's settings."""
         rows = [self._embedded(prompt) for prompt in prompts]
         length = max(len(row) for row in rows)
         embeds = torch.zeros(len(rows), length, self._llm.hidden_size)
@@ -78,11 +80,11 @@ class PlainCaptioner:
 
 
 def load_domain(path: Path) -> tuple[list[str], FloatArray]:
-    """Captions and their embeddings, as `save_domain` wrote them."""
+    """Read captions and their embeddings [n, d] from a file of `save_domain`."""
     with np.load(path, allow_pickle=False) as domain:
         return [str(caption) for caption in domain["captions"]], domain["vectors"]
 
 
 def save_domain(path: Path, captions: Sequence[str], vectors: FloatArray) -> None:
-    """Write a domain for the servers that have no datastore."""
+    """Write a domain for the servers without a datastore."""
     np.savez(path, captions=np.array(captions), vectors=vectors)

@@ -12,7 +12,7 @@ from benchmarks.serving.plain import PlainCaptioner, load_domain
 
 
 def main() -> None:
-    """Load and serve."""
+    """Load the models and serve."""
     domain, port = sys.argv[1:]
     captioner = PlainCaptioner(*load_domain(Path(domain)))
 

@@ -1,4 +1,4 @@
-"""The servers that are held against each other, each a process of its own while it is measured."""
+"""The servers to compare; each runs in a process of its own while it is measured."""
 
 import os
 import subprocess
@@ -14,24 +14,24 @@ from pathlib import Path
 import httpx
 import psutil
 
+from benchmarks.benchmark_domain import DOMAIN
 from benchmarks.serving.clients import Ask, ask_json, ask_raw
 from benchmarks.serving.plain import load_domain
 from cli.common.service_process import free_port, server_command
 
 _READY_SECONDS = 240.0
-_DOMAIN = "benchmark"
 
 
 @dataclass(frozen=True)
 class Server:
-    """How a server is started and asked.
+    """How to start and query a server.
 
     Attributes:
-        name: for the table.
-        command: of a port.
-        ready: path that answers 200 once it captions.
-        ask: of its base URL.
-        prepare: is called with its base URL before it is measured.
+        name: in the table.
+        command: makes the command from a port.
+        ready: path that answers 200 when the server can caption.
+        ask: makes requests from the base URL.
+        prepare: is called with the base URL before the measurement.
     """
 
     name: str
@@ -42,27 +42,27 @@ class Server:
 
 
 def the_servers(domain: Path) -> dict[str, Server]:
-    """By short name, over a domain as `benchmarks.serving.plain.save_domain` wrote it."""
+    """Return the servers by short name, for a domain in a file of `benchmarks.serving.plain.save_domain`."""
 
     def register(url: str) -> None:
         captions, _ = load_domain(domain)
         answer = httpx.put(
-            f"{url}/domains/{_DOMAIN}", params={"wait": "true"}, json={"captions": captions}, timeout=3_600
+            f"{url}/domains/{DOMAIN}", params={"wait": "true"}, json={"captions": captions}, timeout=3_600
         )
         answer.raise_for_status()
 
     def python(module: str, *words: str) -> Callable[[int], Sequence[str]]:
-        """PORT stands for the port."""
+        """Return the command of a module; the word PORT is replaced by the port."""
         return lambda port: [sys.executable, "-m", module, *(str(port) if word == "PORT" else word for word in words)]
 
     lit = "benchmarks.serving.litserve_server"
     ours = lambda port: [*server_command(), "--host", "127.0.0.1", "--port", str(port)]  # noqa: E731
     plain = python("benchmarks.serving.plain_server", str(domain), "PORT")
-    # LitServe's workers are processes; two of one thread each suit two cores as our writers do.
+    # LitServe's workers are processes: two with one thread each suit two cores, like our writers.
     padded = python(lit, "plain", str(domain), "PORT", "1", "2")
     around = python(lit, "ours", str(domain), "PORT", "2", "1")
     return {
-        "drcap": Server("drcap", ours, "/readyz", lambda url: ask_raw(f"{url}/caption?domain={_DOMAIN}"), register),
+        "drcap": Server("drcap", ours, "/readyz", lambda url: ask_raw(f"{url}/caption?domain={DOMAIN}"), register),
         "a": Server("(a) FastAPI, generate, float32", plain, "/readyz", lambda url: ask_raw(f"{url}/caption")),
         "b": Server("(b) LitServe, padded, float32", padded, "/health", lambda url: ask_json(f"{url}/predict")),
         "c": Server("(c) LitServe, our captioner", around, "/health", lambda url: ask_json(f"{url}/predict")),
@@ -71,24 +71,24 @@ def the_servers(domain: Path) -> dict[str, Server]:
 
 @dataclass
 class Running:
-    """A server under way: its base URL, its process and the largest memory seen of all its processes, in MB."""
+    """A running server: its base URL, its process, and the largest memory of all its processes so far, in MB."""
 
     url: str
     pid: int
     peak_mb: float = 0.0
 
     def core_seconds(self) -> float:
-        """What all its processes have used of the cores so far."""
+        """Return the core-seconds that all its processes have used so far."""
         tree = [psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)]
         return float(sum(one.cpu_times().user + one.cpu_times().system for one in tree))
 
 
 @contextmanager
 def running(server: Server, variables: dict[str, str] | None = None) -> Iterator[Running]:
-    """Run a server, ready and prepared, while the context is open; its processes end with it.
+    """Run a server, ready and prepared, while the context is open; its processes end with the context.
 
     Raises:
-        RuntimeError: it ended or was not ready in time; the message has the end of its log.
+        RuntimeError: the server ended or was not ready in time; the message has the end of its log.
     """
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
@@ -129,7 +129,7 @@ def _watch(pid: int, measured: Running, stop: threading.Event) -> None:
     while not stop.wait(0.5):
         try:
             tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-            # Shares of what processes have in common, so that nothing counts twice.
+            # Proportional shares: memory that processes share counts once.
             total = sum(one.memory_full_info().pss for one in tree) / 1e6
         except psutil.Error:
             continue

@@ -1,4 +1,4 @@
-"""A long run at capacity: does memory, do file descriptors or threads grow?"""
+"""A long run at capacity, which shows whether memory, file descriptors or threads grow."""
 
 import asyncio
 import threading
@@ -21,23 +21,23 @@ _WINDOW = 12
 
 @dataclass(frozen=True)
 class SoakSettings:
-    """So many clients at the same time, for so many minutes."""
+    """The number of clients at the same time, and the length of the run in minutes."""
 
     clients: int = 16
     minutes: float = 20.0
 
 
 def soak(domain: Path, recordings: Sequence[bytes], settings: SoakSettings, report: Report) -> None:
-    """Keep the service at its capacity and write down what it holds.
+    """Keep the service at its capacity and record its memory, file descriptors and threads.
 
-    The first quarter warms up: caches fill and the allocator settles. After it, the mean of a minute's samples is set
-    against that of the last minute.
+    In the first quarter caches fill and the allocator settles. The mean of the minute after it is compared with that
+    of the last minute.
 
     Args:
-        domain: as `benchmarks.serving.plain.save_domain` wrote it.
-        recordings: sent again and again.
-        settings: how many clients, and for how long.
-        report: takes one row a minute, and the comparison.
+        domain: a file of `benchmarks.serving.plain.save_domain`.
+        recordings: are sent again and again.
+        settings: number of clients and minutes.
+        report: gets a row for each minute, and the comparison.
     """
     clients, minutes = settings.clients, settings.minutes
     samples: list[tuple[float, float, int, int]] = []

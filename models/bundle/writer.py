@@ -14,7 +14,7 @@ from models.clap.centring import CentredClap, Centring
 from models.clap.sounds import Sounds
 
 CENTRING, SOUNDS = "centring.safetensors", "sounds.safetensors"
-_NOT_COPIED = ("__pycache__", "*.py", "*.new", SUMS)
+NOT_COPIED = ("__pycache__", "*.py", "*.new", SUMS)
 
 
 def check_free(out: Path) -> None:
@@ -24,14 +24,19 @@ def check_free(out: Path) -> None:
 
 
 @contextmanager
-def new_bundle(out: Path) -> Iterator[Path]:
+def new_bundle(out: Path, replace: bool = False) -> Iterator[Path]:
     """Yield a folder to fill; at the end it is sealed and becomes `out`. A failure leaves nothing.
 
+    Args:
+        out: the new bundle's folder.
+        replace: remove the contents of `out` once the new bundle is complete.
+
     Raises:
-        BundleError: `out` is not empty.
+        BundleError: `out` is not empty and is not to be replaced.
         OSError: it cannot be written.
     """
-    check_free(out)
+    if not replace:
+        check_free(out)
     unfinished = out.with_name(out.name + ".new")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -41,7 +46,9 @@ def new_bundle(out: Path) -> Iterator[Path]:
             # safetensors makes files that only their owner can read, and a service often runs as another user.
             path.chmod(0o644)
         seal(unfinished)
-        if out.exists():
+        if replace:
+            shutil.rmtree(out, ignore_errors=True)
+        elif out.exists():
             out.rmdir()
         unfinished.rename(out)
     except BaseException:
@@ -77,7 +84,7 @@ def write_centred(base: Path, out: Path, clap: Clap, centring: Centring, measure
     """
     config = read_config(base)
     with new_bundle(out) as folder:
-        shutil.copytree(base, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+        shutil.copytree(base, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*NOT_COPIED))
         (folder / CENTRING).unlink(missing_ok=True)
         centring.save(folder / CENTRING)
         named = {"centring": CENTRING, "sounds": None}

@@ -1,1 +1,1 @@
-"""The alignment head of the embedded CLAP: trained and measured."""
+"""Trains and measures the alignment head of the embedded CLAP."""

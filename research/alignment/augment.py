@@ -1,6 +1,6 @@
-"""Waveforms made from the training clips: crops, speed, tone, bandwidth and noise changed, and mixtures of two.
+"""Makes waveforms from the training clips: crops and mixtures with other speed, tone, bandwidth and noise.
 
-Knows waveforms and which clips they came from; knows nothing of features or of training.
+Knows waveforms and the clips they come from; knows nothing of features or training.
 """
 
 from dataclasses import dataclass
@@ -15,28 +15,28 @@ LENGTH = 199 * HOP  # two blocks of the audio tower
 
 
 @dataclass(frozen=True)
-class Example:
-    """A made waveform, float32 [samples], and the index of its one or two source clips."""
+class MadeWaveform:
+    """A waveform, float32 [samples], and the indices of its one or two source clips."""
 
     samples: FloatArray
     sources: tuple[int, ...]
 
 
-def make_example(
+def make_waveform(
     clips: list[FloatArray],
     weights: NDArray[np.float64],
     groups: list[str],
     mixtures: float,
     rng: np.random.Generator,
-) -> Example:
-    """Draw one example.
+) -> MadeWaveform:
+    """Draw one waveform.
 
     Args:
-        clips: recordings [samples] at `SAMPLE_RATE`.
+        clips: recordings, float32 [samples] at `SAMPLE_RATE`.
         weights: probability [n] that a clip is drawn.
         groups: the kind of sound of each clip; a mixture joins two kinds.
         mixtures: share of mixtures in 0 to 1.
-        rng: source of all chance.
+        rng: makes every random choice.
     """
     first = int(rng.choice(len(clips), p=weights))
     samples = _varied(clips[first], rng)
@@ -50,11 +50,11 @@ def make_example(
         samples = mix(samples, noise(len(samples), rng.uniform(0.0, 2.0), rng), rng.uniform(12.0, 35.0))
     if rng.random() < 0.35:
         samples = low_pass(samples, float(np.exp(rng.uniform(np.log(3_500), np.log(14_000)))))
-    return Example(samples, sources)
+    return MadeWaveform(samples, sources)
 
 
 def mix(one: FloatArray, other: FloatArray, decibels: float) -> FloatArray:
-    """Add `other` at `decibels` below `one` by RMS; the longer of the two decides the length."""
+    """Mix `other` into `one`, `decibels` lower by RMS; the result is as long as the longer of the two."""
     length = max(len(one), len(other))
     level = _rms(one) / max(_rms(other), 1e-9) * 10.0 ** (-decibels / 20.0)
     out = np.zeros(length, dtype=np.float32)
@@ -64,14 +64,14 @@ def mix(one: FloatArray, other: FloatArray, decibels: float) -> FloatArray:
 
 
 def noise(length: int, slope: float, rng: np.random.Generator) -> FloatArray:
-    """Noise [length] whose power falls with frequency to the power of `slope`: 0 white, 1 pink, 2 brown."""
+    """Return noise [length] whose power falls as frequency ** slope: 0 is white, 1 pink, 2 brown."""
     spectrum = np.fft.rfft(rng.normal(size=length))
     spectrum *= np.maximum(np.arange(len(spectrum)), 1.0) ** (-slope / 2.0)
     return np.asarray(np.fft.irfft(spectrum, n=length), dtype=np.float32)
 
 
 def low_pass(samples: FloatArray, cutoff: float) -> FloatArray:
-    """What is left after a recorder of low bandwidth: nothing above `cutoff` Hz."""
+    """Remove everything above `cutoff` Hz, as a recorder of low bandwidth does."""
     spectrum = np.fft.rfft(samples)
     frequencies = np.fft.rfftfreq(len(samples), 1.0 / SAMPLE_RATE)
     spectrum *= 1.0 / (1.0 + (frequencies / cutoff) ** 24)
@@ -79,7 +79,7 @@ def low_pass(samples: FloatArray, cutoff: float) -> FloatArray:
 
 
 def _varied(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """A crop of about 1 to 4.6 s around something audible, its speed and tone changed a little."""
+    """Return a crop of about 1 to 4.6 s around something audible, with slightly changed speed and tone."""
     speed = float(np.exp(rng.uniform(np.log(0.85), np.log(1.18))))
     wanted = int(min(LENGTH, rng.uniform(1.0, 7.0) * SAMPLE_RATE) * speed)
     crop = _crop(samples, wanted, rng)
@@ -89,7 +89,7 @@ def _varied(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 def _crop(samples: FloatArray, length: int, rng: np.random.Generator) -> FloatArray:
-    """The loudest of three random crops or one at random, so that a short event is seldom missed."""
+    """Return the loudest of three random crops, or a random one: a short event is seldom missed."""
     if len(samples) <= length:
         return samples
     starts = rng.integers(0, len(samples) - length + 1, size=3)
@@ -98,7 +98,7 @@ def _crop(samples: FloatArray, length: int, rng: np.random.Generator) -> FloatAr
 
 
 def _tilt(samples: FloatArray, decibels_per_octave: float) -> FloatArray:
-    """Brighter or duller around 1 kHz, at most 12 dB anywhere."""
+    """Make the sound brighter or duller around 1 kHz, by at most 12 dB anywhere."""
     spectrum = np.fft.rfft(samples)
     octaves = np.log2(np.maximum(np.fft.rfftfreq(len(samples), 1.0 / SAMPLE_RATE), 20.0) / 1_000.0)
     spectrum *= 10.0 ** (np.clip(octaves * decibels_per_octave, -12.0, 12.0) / 20.0)

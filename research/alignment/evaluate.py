@@ -10,57 +10,57 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from evaluation.intervals import Figure, bootstrap
+from evaluation.intervals import Figure
 from models.clap.base import Clap
 from models.clap.embedded import EmbeddedClap
 from models.clap.minilm import MiniLmTextTower
 from models.vectors import FloatArray
-from research.alignment.data import Clip, read_audio, read_clips, windows
-from research.alignment.measures import best_rank, ranks, retrieved_similarity
-from research.alignment.text import read_captions
+from research.alignment.measures import best_rank, bootstrap, bootstrap_mean, ranks, retrieved_similarity
+from research.alignment.recordings import ListedClip, read_audio, read_clips, windows
+from research.corpora.caption_files import read_captions
 
 _CAPTIONED = "captioned:clotho_v2"
 
 
-def embed_clips(clap: Clap, clips: list[Clip]) -> FloatArray:
-    """Clips -> float32 [n, d]: of all that is heard in each, as the service embeds it."""
+def embed_clips(clap: Clap, clips: list[ListedClip]) -> FloatArray:
+    """Embed clips as the service does, from all their windows: float32 [n, d]."""
     heard = [clap.hear(list(windows(read_audio(clip.path), clap.window_seconds))) for clip in clips]
     return clap.embed_frames([np.concatenate(frames) for frames in heard])
 
 
-def label_accuracy(clap: Clap, clips: list[Clip]) -> Figure:
-    """Share of clips whose own label, as "the sound of LABEL", is the nearest of all labels of these clips."""
+def label_accuracy(clap: Clap, clips: list[ListedClip]) -> Figure:
+    """Return the share of clips whose own label, as "the sound of LABEL", is the nearest of all their labels."""
     names = sorted({clip.label for clip in clips})
     texts = clap.embed_text([f"the sound of {name}" for name in names])
     found = (embed_clips(clap, clips) @ texts.T).argmax(axis=1)
     right = np.array([names[index] == clip.label for index, clip in zip(found, clips, strict=True)], dtype=np.float64)
-    return bootstrap(right, np.arange(len(clips)), _mean, seed=0)
+    return bootstrap_mean(right)
 
 
-def retrieval(clap: Clap, clips: list[Clip], vectors: FloatArray) -> dict[str, Figure]:
-    """Caption to clip and clip to caption among captioned clips."""
+def retrieval(clap: Clap, clips: list[ListedClip], vectors: FloatArray) -> dict[str, Figure]:
+    """Return median rank and recall of captioned clips, from caption to clip and from clip to caption."""
     owner = np.array([index for index, clip in enumerate(clips) for _ in clip.captions], dtype=np.int64)
     texts = clap.embed_text([caption for clip in clips for caption in clip.captions])
     to_clip = ranks(texts @ vectors.T, owner).astype(np.float64)
     to_caption = best_rank(vectors @ texts.T, owner).astype(np.float64)
     each = np.arange(len(clips))
     figures = {"text to audio, median rank": bootstrap(to_clip, owner, _median, seed=0)}
-    figures |= {f"text to audio, R@{k}": bootstrap((to_clip <= k) * 1.0, owner, _mean, seed=0) for k in (1, 5, 10)}
+    figures |= {f"text to audio, R@{k}": bootstrap((to_clip <= k) * 1.0, owner, _mean, 0) for k in (1, 5, 10)}
     figures["audio to text, median rank"] = bootstrap(to_caption, each, _median, seed=0)
-    figures |= {f"audio to text, R@{k}": bootstrap((to_caption <= k) * 1.0, each, _mean, seed=0) for k in (1, 5, 10)}
+    figures |= {f"audio to text, R@{k}": bootstrap_mean((to_caption <= k) * 1.0) for k in (1, 5, 10)}
     return figures
 
 
-def caption_quality(clap: Clap, clips: list[Clip], vectors: FloatArray, corpus: list[str]) -> dict[str, Figure]:
-    """Similarity of the captions retrieved from `corpus` to the references, by the plain sentence encoder."""
+def caption_quality(clap: Clap, clips: list[ListedClip], vectors: FloatArray, corpus: list[str]) -> dict[str, Figure]:
+    """Return the similarity of captions retrieved from `corpus` to the references, by the plain sentence encoder."""
     sentences = MiniLmTextTower.from_package(torch.device("cpu"), exact=True)
     owner = np.array([index for index, clip in enumerate(clips) for _ in clip.captions], dtype=np.int64)
     references = sentences.embed([caption for clip in clips for caption in clip.captions])
     scores = vectors @ clap.embed_text(corpus).T
     plain = sentences.embed(corpus)
     return {
-        f"similarity of the top {top} captions": bootstrap(
-            retrieved_similarity(scores, plain, references, owner, top), np.arange(len(clips)), _mean, seed=0
+        f"similarity of the top {top} captions": bootstrap_mean(
+            retrieved_similarity(scores, plain, references, owner, top)
         )
         for top in (1, 3, 10)
     }

@@ -1,7 +1,7 @@
-"""Fits the alignment head: vectors of classes and categories, the examples of the kernel, and its closed-form solution.
+"""Fits the alignment head: the vectors of classes and categories, and the kernel by its closed-form solution.
 
-Kernel ridge regression (Saunders, Gammerman and Vovk 1998) of what the rest of the head lacks to reach the caption:
-coefficients = (K + ridge diag(1 / w))^-1 (target_weight T - written), w the example weights with mean 1.
+Kernel ridge regression (Saunders, Gammerman and Vovk 1998) of the difference between the caption and the rest of the
+head: coefficients = (K + ridge diag(1 / w))^-1 (target_weight T - written), w the example weights with mean 1.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -15,12 +15,12 @@ from models.clap import yamnet
 from models.clap.aisfx import FEATURES, HIDDEN
 from models.clap.alignment import REDUCED, TEXT_DIM, AlignmentHead, inputs_of, sounding
 from models.clap.categories import CATEGORIES
-from research.alignment.data import Label, SoundClass
-from research.alignment.features import Heard, balanced
+from research.alignment.hearing import HeardWaveform, balanced
+from research.alignment.sentences import Label, SoundClass
 
 EmbedText = Callable[[list[str]], Tensor]
 _SCALE_FLOOR = 0.05
-# Classes of where or how a recording was made. They say nothing that captions say, so they have no part in a vector.
+# Classes that describe where or how a recording was made. Captions do not say it, so these classes get weight 0.
 UNSAID = (
     *("Silence", "Inside, small room", "Inside, large room or hall", "Inside, public space"),
     *("Outside, urban or manmade", "Outside, rural or natural", "Reverberation", "Echo", "Noise"),
@@ -30,10 +30,13 @@ UNSAID = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """How strongly and how far around a training clip it is believed; chosen as told in docs/alignment.md.
+    """The settings of the fit; docs/alignment.md says how they were chosen.
 
     Attributes:
-        rareness: exponent of the share by which a class that is often heard counts less.
+        bandwidth: of the kernel: how far from a training clip it has influence.
+        ridge: of the regression; a larger one trusts the clips less.
+        target_weight: length of the target that the kernel adds up to.
+        rareness: exponent by which a class that is often heard counts less.
     """
 
     bandwidth: float = 0.3
@@ -44,8 +47,16 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Examples:
-    """n windows: what the head writes without the kernel [n, TEXT_DIM], inputs [n, INPUTS], targets [n, TEXT_DIM],
-    weights [n], and labels and sets of each."""
+    """The n windows that the kernel is fitted to.
+
+    Attributes:
+        written: output of the head without the kernel [n, TEXT_DIM].
+        inputs: of the kernel [n, INPUTS].
+        targets: wanted output [n, TEXT_DIM].
+        weights: of the examples [n], with mean 1.
+        labels: of the sounds in each window.
+        collections: the sets these sounds come from.
+    """
 
     written: Tensor
     inputs: Tensor
@@ -55,7 +66,7 @@ class Examples:
     collections: list[tuple[str, ...]]
 
     def without(self, groups: Collection[str], collections: Collection[str], labels: dict[str, Label]) -> "Examples":
-        """The examples in which none of these kinds of sound, and nothing of these sets, is heard."""
+        """Return the examples without these kinds of sound and without clips of these sets."""
         rows = [
             index
             for index, names in enumerate(self.labels)
@@ -74,34 +85,36 @@ class Examples:
 
 
 def category_vectors(sentences: dict[str, tuple[str, ...]], embed: EmbedText) -> Tensor:
-    """Per category the mean of its sentence vectors, less what all categories share: unit [categories, TEXT_DIM]."""
+    """Return for each category the mean of its sentence vectors minus the mean of all: unit [categories, TEXT_DIM]."""
     means = torch.stack([mean_vector(list(sentences[name]), embed) for name in CATEGORIES])
     return functional.normalize(means - means.mean(dim=0), dim=1)
 
 
 @dataclass(frozen=True)
 class ClassSentences:
-    """What is said of each class: its name [classes, TEXT_DIM] and its own sentences [classes, sentences, TEXT_DIM]."""
+    """Vectors of each class's name [classes, TEXT_DIM] and of its sentences [classes, sentences, TEXT_DIM]."""
 
     names: Tensor
     own: Tensor
 
     @classmethod
     def read(cls, classes: Sequence[SoundClass], embed: EmbedText) -> "ClassSentences":
-        """Embed them; every class has as many sentences."""
+        """Embed names and sentences; all classes have the same number of sentences."""
         own = embed([sentence for one in classes for sentence in one.sentences])
         names = embed([f"the sound of {one.name}" for one in classes])
         return cls(names, own.view(len(classes), -1, TEXT_DIM))
 
     @property
     def vectors(self) -> Tensor:
-        """Per class the mean of its sentences and its name, which counts as much: unit [classes, TEXT_DIM]."""
+        """Mean of a class's name and the mean of its sentences, equally weighted: unit [classes, TEXT_DIM]."""
         return functional.normalize(self.own.mean(dim=1) + self.names, dim=1)
 
 
 @torch.no_grad()
-def fit_priors(head: AlignmentHead, clips: Sequence[Heard], classes: Sequence[SoundClass], recipe: Recipe) -> None:
-    """How much each class counts, and the means of both priors, from recordings; their labels play no part."""
+def fit_priors(
+    head: AlignmentHead, clips: Sequence[HeardWaveform], classes: Sequence[SoundClass], recipe: Recipe
+) -> None:
+    """Set the weight of each class and the means of both priors from recordings, without their labels."""
     kept = [item.posteriors[sounding(item.posteriors)] for item in clips]
     share = torch.stack([one.square().mean(dim=0).sqrt() for one in kept]).mean(dim=0)
     head.class_weights.copy_(share.clamp(min=1e-5) ** -recipe.rareness)
@@ -111,10 +124,12 @@ def fit_priors(head: AlignmentHead, clips: Sequence[Heard], classes: Sequence[So
 
 
 @torch.no_grad()
-def build_examples(head: AlignmentHead, heard: Sequence[Heard], labels: dict[str, Label], embed: EmbedText) -> Examples:
-    """What the head, whose kernel is still empty, makes of each waveform, and what it should make of it.
+def build_examples(
+    head: AlignmentHead, heard: Sequence[HeardWaveform], labels: dict[str, Label], embed: EmbedText
+) -> Examples:
+    """Return the output of the head without a kernel for each waveform, with the target for it.
 
-    The target is the mean direction of the captions of all that is heard: two sounds count alike.
+    The target is the mean direction of the captions of all sounds in the waveform; two sounds count alike.
     """
     words = {
         name: functional.normalize(mean_vector(list(label.captions), embed), dim=0) for name, label in labels.items()
@@ -139,7 +154,7 @@ def build_examples(head: AlignmentHead, heard: Sequence[Heard], labels: dict[str
 
 @torch.no_grad()
 def fit_kernel(head: AlignmentHead, examples: Examples, recipe: Recipe) -> AlignmentHead:
-    """Solve for the kernel; deterministic. Returns a head that has it; the one given stays."""
+    """Return a copy of the head with a kernel fitted to the examples; deterministic."""
     fitted = AlignmentHead(landmarks=len(examples.inputs))
     kernel = ("landmarks", "coefficients")
     fitted.load_state_dict(
@@ -157,12 +172,12 @@ def fit_kernel(head: AlignmentHead, examples: Examples, recipe: Recipe) -> Align
 
 
 def mean_vector(texts: list[str], embed: EmbedText) -> Tensor:
-    """The mean direction of texts [TEXT_DIM]."""
+    """Return the mean direction of texts [TEXT_DIM]."""
     return functional.normalize(embed(texts).mean(dim=0), dim=0)
 
 
 def _fit_reduction(head: AlignmentHead, inputs: Tensor) -> None:
-    """Inputs to unit variance, each kind of them to one weight, then their principal components."""
+    """Scale inputs to unit variance, weigh the three kinds of inputs alike, and keep the principal components."""
     mean, scale, weights = [], [], []
     for part in torch.split(inputs, [yamnet.FEATURES, FEATURES, HIDDEN], dim=1):
         mean.append(part.mean(dim=0))
@@ -170,7 +185,7 @@ def _fit_reduction(head: AlignmentHead, inputs: Tensor) -> None:
         weights.append(torch.full((part.shape[1],), part.shape[1] ** -0.5))
     centre, slope = torch.cat(mean), torch.cat(weights) / torch.cat(scale)
     scaled = ((inputs - centre) * slope).double()
-    # Directions, not rows: the kernel compares what is left of unit vectors.
+    # Of unit rows, because the kernel compares directions.
     scaled = functional.normalize(scaled, dim=1)
     _, vectors = torch.linalg.eigh(scaled.T @ scaled)
     reduction = slope[:, None] * vectors[:, -REDUCED:].float()

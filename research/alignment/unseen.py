@@ -1,7 +1,7 @@
 """Measures kinds of sound never trained on: ``python -m research.alignment.unseen --audio-csv ... --captions ...``.
 
-The recipe of the embedded CLAP is fitted four times, each time without a quarter of the kinds of sound, and measured on
-the clips of these. Their rank is among all kinds, so they compete with those that were trained on.
+The embedded CLAP is fitted four times, each time without a quarter of the kinds of sound, and measured on the clips of
+that quarter. Ranks are among all kinds, so an unseen kind competes with those trained on.
 """
 
 from collections.abc import Sequence
@@ -13,33 +13,34 @@ import torch
 import typer
 from torch import Tensor
 
-from evaluation.intervals import Figure, bootstrap
+from evaluation.intervals import Figure
 from models.clap.alignment import AlignmentHead
 from models.clap.embedded import WINDOW_SECONDS, Ears
 from models.clap.minilm import MiniLmTextTower
-from research.alignment.data import SHIPPABLE, Clip, read_audio, read_clips, read_labels, windows
 from research.alignment.fit import Recipe, fit_kernel, mean_vector
-from research.alignment.measures import ranks
-from research.alignment.text import text_mean_of
+from research.alignment.measures import bootstrap_mean, ranks
+from research.alignment.recordings import ListedClip, read_audio, shippable_clips, windows
+from research.alignment.sentences import read_labels
+from research.alignment.text_mean import text_mean_of
 from research.alignment.train import CACHE, centred, prepare
 
 _FOLDS = 4
 
-Heard = list[tuple[Tensor, Tensor, Tensor, Tensor]]
-"""What `Ears.hear` says of each window of a clip."""
+HeardWindows = list[tuple[Tensor, Tensor, Tensor, Tensor]]
+"""What `Ears.hear` returns for each window of a clip."""
 
 
 @torch.inference_mode()
 def unseen(
     heads: Sequence[tuple[AlignmentHead, frozenset[str]]],
-    clips: Sequence[tuple[str, Heard]],
+    clips: Sequence[tuple[str, HeardWindows]],
     kinds: dict[str, Tensor],
 ) -> Figure:
-    """The mean over kinds of the reciprocal rank that clips give their own kind, with its interval over kinds.
+    """Return the mean reciprocal rank of the clips' own kinds, with its interval over kinds.
 
     Args:
-        heads: each with the kinds it was fitted without; each kind is left out once.
-        clips: the kind of each, and what is heard of it.
+        heads: each with the kinds it was fitted without; one head is without each kind.
+        clips: kind and heard windows of each.
         kinds: the vector of each kind [d].
     """
     names, vectors = list(kinds), torch.stack(list(kinds.values()))
@@ -52,21 +53,21 @@ def unseen(
         for (kind, _), rank in zip(chosen, found, strict=True):
             by_kind.setdefault(kind, []).append(1.0 / float(rank))
     each = np.array([np.mean(values) for values in by_kind.values()])
-    return bootstrap(each, np.arange(len(each)), lambda values: float(values.mean()), seed=0)
+    return bootstrap_mean(each)
 
 
 def main(
     audio_csv: Annotated[Path, typer.Option(help="The list of clips; files are relative to its folder.")],
     captions: Annotated[Path, typer.Option(help="Folder of the caption files.")],
-    seed: Annotated[int, typer.Option(help="Source of all chance.")] = 0,
-    cache: Annotated[Path, typer.Option(help="Where features are kept between runs.")] = CACHE,
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    cache: Annotated[Path, typer.Option(help="Folder that keeps features between runs.")] = CACHE,
 ) -> None:
     """Print the mean reciprocal rank of kinds of sound never trained on, with its 95% interval over kinds."""
     text = MiniLmTextTower.from_package(torch.device("cpu"), exact=True)
     recipe, mean = Recipe(), torch.from_numpy(text_mean_of(captions, text))
     head, examples = prepare(audio_csv, captions, mean, text, seed=seed, cache=cache, recipe=recipe)
     labels, ears, embed = read_labels(), Ears.from_packages(torch.device("cpu")), centred(text, mean)
-    known = [one for one in read_clips(audio_csv) if one.collection in SHIPPABLE and one.label in labels]
+    known = shippable_clips(audio_csv, labels)
     clips = [(labels[one.label].group, _heard(one, ears)) for one in known]
     said = {
         kind: list(dict.fromkeys(text for one in labels.values() if one.group == kind for text in one.captions))
@@ -79,7 +80,7 @@ def main(
     typer.echo(f"kinds never trained on, mean reciprocal rank among {len(said)}: {figure}")
 
 
-def _heard(clip: Clip, ears: Ears) -> Heard:
+def _heard(clip: ListedClip, ears: Ears) -> HeardWindows:
     return [ears.hear(torch.from_numpy(samples)) for samples in windows(read_audio(clip.path), WINDOW_SECONDS)]
 
 

@@ -1,1 +1,1 @@
-"""The text that the embedded decoder is trained on."""
+"""Makes the text that the embedded decoder is trained on."""

@@ -1,10 +1,8 @@
-"""The text the embedded bundle is trained on: caption files, cleaned of what a caption should not teach.
+"""Writes the corpora that the embedded bundle is trained on: caption files without remarks on recordings.
 
 python -m research.corpora.embedded --captions FOLDER --out runs/corpora
 """
 
-import csv
-import gzip
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from research.corpora.caption_files import read_captions
 from research.corpora.composed import composed_captions
 
 SHIPPABLE = (
@@ -22,11 +21,11 @@ SHIPPABLE = (
     "mecat_music",
     "wavtext5k",
 )
-"""Caption files whose licences allow shipping what is trained on them (CC BY 3.0, MIT)."""
+"""Caption files whose licences allow shipping weights trained on them (CC BY 3.0, MIT)."""
 
 COMPOSED = "composed"
 
-# Remarks on the recording rather than on the sound, requests to the collector, and file names.
+# Remarks on the recording and not on the sound, requests to the collector, and file names.
 _NOT_HEARD = re.compile(
     r"artifact|distort|quality|fidelity|interference|recording|recorded|requested|download|sound ?effect|"
     r"background noise|degrad|technical|environmental noise|noisy|reverb|\bmp3\b|\bwav\b|_|http|@|free\b|you\b|our\b",
@@ -55,7 +54,7 @@ def write(
 
 
 def corpora(folder: Path, seed: int) -> Iterator[tuple[str, list[str]]]:
-    """Name and captions of the shippable corpora under `folder`, and of those composed here."""
+    """Yield name and captions of each shippable corpus in `folder`, and of the composed one."""
     for name in SHIPPABLE:
         yield name, list(_read(folder / f"{name}.csv.gz"))
     yield COMPOSED, composed_captions(_COMPOSED_CAPTIONS, seed)
@@ -63,18 +62,17 @@ def corpora(folder: Path, seed: int) -> Iterator[tuple[str, list[str]]]:
 
 def _read(path: Path) -> Iterator[str]:
     seen: set[str] = set()
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            caption = _without_remark(" ".join(row["caption"].split()))
-            words = len(caption.split())
-            key = caption.lower().rstrip(" .")
-            if _MIN_WORDS <= words <= _MAX_WORDS and key not in seen and not _NOT_HEARD.search(caption):
-                seen.add(key)
-                yield caption
+    for text in read_captions(path):
+        caption = _without_remark(" ".join(text.split()))
+        words = len(caption.split())
+        key = caption.lower().rstrip(" .")
+        if _MIN_WORDS <= words <= _MAX_WORDS and key not in seen and not _NOT_HEARD.search(caption):
+            seen.add(key)
+            yield caption
 
 
 def _without_remark(caption: str) -> str:
-    """Cut a last phrase that remarks on the recording: "Waves break with audio artifacts." -> "Waves break."."""
+    """Cut a last phrase that comments on the recording: "Waves break with audio artifacts." -> "Waves break."."""
     if not _NOT_HEARD.search(caption):
         return caption
     tail = _REMARK_TAIL.search(caption)

@@ -1,4 +1,4 @@
-"""Samples of caption files, so that measuring with them takes minutes.
+"""Draws samples of caption files, so that measurements on them take minutes.
 
 python -m research.corpora.samples audiocaps_train.csv.gz musiccaps.csv.gz --out runs/reports/samples
 python -m research.corpora.samples runs/corpora/*.txt --mixed trained-on --out runs/reports/samples
@@ -16,8 +16,8 @@ from datastores.corpus.reader import read_corpus
 def write(
     files: Annotated[list[Path], typer.Argument(help="Corpora in any format of a domain.", exists=True)],
     out: Annotated[Path, typer.Option(help="Folder to write NAME.txt files to.")],
-    mixed: Annotated[str | None, typer.Option(help="Draw from all files together, into a file of this name.")] = None,
-    count: Annotated[int, typer.Option(help="Captions of a sample.", min=1)] = 6000,
+    mixed: Annotated[str | None, typer.Option(help="Draw from all files together into a file of this name.")] = None,
+    count: Annotated[int, typer.Option(help="Captions in a sample.", min=1)] = 6000,
     seed: int = 0,
 ) -> None:
     """Draw captions without replacement, the same for the same seed."""

@@ -1,4 +1,4 @@
-"""How the sounds of a scene stand to one another in time and loudness, and the mixture."""
+"""Arranges the sounds of a scene in time and loudness, and mixes them."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -11,16 +11,16 @@ PEAK = 10 ** (-3 / 20)
 """Peak of every scene: -3 dBFS."""
 
 SECONDS = (6.0, 12.0)
-"""Shortest and longest scene."""
+"""Shortest and longest scene, in seconds."""
 
 _BEHIND_DB = (6.0, 12.0)
 _FADE = RATE // 10
-# So that pauses between events are not the digital silence no recording has, 66 dB under full scale.
+# 66 dB under full scale: no recording has digital silence in its pauses.
 _FLOOR = 0.0005
 
 
 class Arrangement(StrEnum):
-    """The order in which a scene's sounds are given is: in time, then from the foreground to the background."""
+    """The relation of a scene's sounds. They are listed in time, then from the foreground to the background."""
 
     ALONE = "alone"
     TOGETHER = "together"
@@ -32,11 +32,11 @@ class Arrangement(StrEnum):
 
     @property
     def sounds(self) -> int:
-        """How many sounds such a scene has."""
+        """Number of sounds in such a scene."""
         return _SOUNDS[self]
 
     def written(self, sounds: Sequence[str]) -> str:
-        """The sounds with `>` for "then", `+` for "together with" and `/` for "in front of"."""
+        """Return the sounds joined by `>` for "then", `+` for "together with" and `/` for "in front of"."""
         return _WRITTEN[self].format(*sounds)
 
 
@@ -61,9 +61,9 @@ _WRITTEN = {
 
 
 def allows(arrangement: Arrangement, sounds: Sequence[str]) -> bool:
-    """Whether each of these sounds, as many as the arrangement has or fewer, could be told from the others."""
+    """Return whether a listener can tell these sounds apart; they may be fewer than the arrangement has."""
     if len(set(sounds)) < len(sounds) or {"rain", "thunderstorm"} <= set(sounds):
-        # It rains in the thunderstorm.
+        # The thunderstorm contains rain.
         return False
     kinds = [CHARACTERS[sound].kind for sound in sounds]
     full = len(sounds) == arrangement.sounds
@@ -79,18 +79,18 @@ def allows(arrangement: Arrangement, sounds: Sequence[str]) -> bool:
 
 
 def ordered(arrangement: Arrangement, sources: Sequence[Source], rng: np.random.Generator) -> list[Source]:
-    """The sources in the order of the arrangement, by chance where it leaves a choice."""
+    """Return the sources in an order that the arrangement allows, drawn at random."""
     shuffled = [sources[index] for index in rng.permutation(len(sources))]
     if arrangement in (Arrangement.BACKGROUND, Arrangement.SEQUENCE_OVER):
         shuffled.sort(key=lambda source: CHARACTERS[source.sound].kind)
     elif arrangement is Arrangement.TOGETHER_THEN:
-        # Of two that cover each other one comes last.
+        # Two sounds that cover each other never play together: one of them comes last.
         shuffled.sort(key=lambda source: CHARACTERS[source.sound].kind is Kind.BED)
     return shuffled
 
 
 def mixed(arrangement: Arrangement, sources: Sequence[Source], rng: np.random.Generator) -> Samples:
-    """The scene: float64 [samples] at `RATE`, 6 to 12 s, with a peak of `PEAK`."""
+    """Mix the scene: float64 [samples] at `RATE`, 6 to 12 s, with a peak of `PEAK`."""
     shortest = 8.5 if arrangement is Arrangement.SEQUENCE_OF_THREE else SECONDS[0]
     length = round(float(rng.uniform(shortest, SECONDS[1])) * RATE)
     behind = 10 ** (-float(rng.uniform(*_BEHIND_DB)) / 20)
@@ -111,7 +111,7 @@ def mixed(arrangement: Arrangement, sources: Sequence[Source], rng: np.random.Ge
 
 
 def _part(source: Source, length: int, rng: np.random.Generator) -> Samples:
-    """One sound for a length, faded at both ends."""
+    """Return one sound of `length` samples, faded at both ends."""
     part = fitted(source, length, rng).copy()
     ramp = np.sin(np.linspace(0, np.pi / 2, _FADE))
     part[:_FADE] *= ramp
@@ -120,7 +120,10 @@ def _part(source: Source, length: int, rng: np.random.Generator) -> Samples:
 
 
 def _one_after_another(steps: Sequence[Sequence[Source]], length: int, rng: np.random.Generator) -> Samples:
-    """Steps of one or more sounds at once, each as long as the others within a fifth, cross-faded or after a gap."""
+    """Join steps of one or more simultaneous sounds; their lengths differ by at most a fifth.
+
+    Neighbouring steps overlap or have a pause between them.
+    """
     weights = rng.uniform(0.9, 1.1, size=len(steps))
     ends = np.round(np.cumsum(weights / weights.sum()) * length).astype(int)
     scene = np.zeros(length)

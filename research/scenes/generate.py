@@ -1,4 +1,4 @@
-"""A test set of generated scenes: ``python -m research.scenes.generate --audio-csv FILE --out FOLDER``."""
+"""Generates a test set of scenes: ``python -m research.scenes.generate --audio-csv FILE --out FOLDER``."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ import typer
 from numpy.typing import NDArray
 
 from research.scenes.arrangement import Arrangement, allows, mixed, ordered
-from research.scenes.captions import references
+from research.scenes.references import references
 from research.scenes.sounds import (
     RATE,
     RENDERED,
@@ -28,7 +28,7 @@ from research.scenes.sounds import (
 SEED = 5
 COLUMNS = ("file", "captions_json", "sounds", "duration")
 
-# Half as many renderings as there are recordings of a class: recordings should prevail.
+# Half the number of recordings of a class: recordings should prevail.
 _VARIANTS = 4
 _SHARES = {
     Arrangement.ALONE: 0.35,
@@ -43,7 +43,7 @@ _SHARES = {
 
 @dataclass(frozen=True)
 class Scene:
-    """One scene: its sources in the order of the arrangement, and what is written of it."""
+    """One scene: its sources in the order of the arrangement, and its references."""
 
     arrangement: Arrangement
     sources: tuple[Source, ...]
@@ -56,12 +56,12 @@ class Scene:
         return tuple(source.sound for source in self.sources)
 
     def samples(self) -> Samples:
-        """The mixture, the same on every call: float64 [samples] at `RATE`."""
+        """Return the mixture, the same on every call: float64 [samples] at `RATE`."""
         return mixed(self.arrangement, self.sources, np.random.default_rng(self.seed))
 
 
 def planned(sources: Sequence[Source], count: int, seed: int) -> Iterator[Scene]:
-    """`count` scenes that use every source about equally often; the same seed gives the same ones.
+    """Yield `count` scenes that use every source about equally often; the same seed gives the same scenes.
 
     Raises:
         SceneError: the sources have too few sounds for an arrangement.
@@ -72,7 +72,7 @@ def planned(sources: Sequence[Source], count: int, seed: int) -> Iterator[Scene]
         chosen = _least_used(sources, uses, arrangement, rng)
         uses[chosen] += 1
         in_order = tuple(ordered(arrangement, [sources[index] for index in chosen], rng))
-        # Chance of their own: another wording leaves the audio as it is.
+        # A random generator of its own: other templates leave the audio unchanged.
         words = np.random.default_rng((seed, number, 1))
         texts = references(arrangement, [source.sound for source in in_order], words)
         yield Scene(arrangement, in_order, texts, (seed, number))
@@ -81,7 +81,7 @@ def planned(sources: Sequence[Source], count: int, seed: int) -> Iterator[Scene]
 def write_scenes(scenes: Sequence[Scene], out: Path) -> None:
     """Write ``scenes.csv`` and ``audio/scene-0001.flac`` and so on (44.1 kHz, mono, 16 bit) into the folder.
 
-    The list is written last: a folder with a list has all its audio. In its column `sounds`, `>` means "then", `+`
+    The list is written last: a folder with a list has all its audio. In the column `sounds`, `>` means "then", `+`
     "together with" and `/` "in front of".
     """
     (out / "audio").mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def write_scenes(scenes: Sequence[Scene], out: Path) -> None:
 
 
 def _arrangements(count: int, rng: np.random.Generator) -> list[Arrangement]:
-    """As many of each arrangement as its share asks for, in a random order."""
+    """Return each arrangement according to its share, in a random order."""
     kinds = list(_SHARES)
     ends = np.round(np.cumsum(list(_SHARES.values())) * count).astype(int)
     each = np.repeat(np.arange(len(kinds)), np.diff(ends, prepend=0))
@@ -124,7 +124,7 @@ def _least_used(
 def main(
     audio_csv: Annotated[Path, typer.Option(help="The list of clips; files are relative to its folder.")],
     out: Annotated[Path, typer.Option(help="Folder to write scenes.csv and audio/ to.")],
-    count: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 320,
+    count: Annotated[int, typer.Option(min=1, help="Number of scenes.")] = 320,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other scenes.")] = SEED,
 ) -> None:
     """Mix held-out recordings and freshly rendered sounds into scenes with five references each."""

@@ -1,4 +1,4 @@
-"""The sounds scenes are made of: held-out clips and fresh renderings, trimmed, levelled and fitted to a length."""
+"""The sounds of scenes: held-out clips and new renderings, trimmed, levelled and fitted to a length."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import soxr
 from numpy.typing import NDArray
 
 from examples.make_audio import SEED, rendered
-from research.alignment.data import read_clips
+from research.alignment.recordings import read_clips
 
 Samples = NDArray[np.float64]
 
@@ -19,7 +19,7 @@ RATE = 44_100
 """Samples per second of every scene."""
 
 _FRAME = RATE // 20
-# Below the loudest frame by this much, a frame is silence before or after the sound, or not counted in its loudness.
+# A frame this far below the loudest one is silence at an end of the sound, or does not count in its loudness.
 _TRIM_DB = 35.0
 _ACTIVE_DB = 20.0
 _LOOP_FADE = RATE // 4
@@ -27,11 +27,11 @@ _EDGE_FADE = RATE // 50
 
 
 class SceneError(ValueError):
-    """Sounds that scenes cannot be made of; the message says which and why."""
+    """A sound cannot be used in scenes; the message names it and the reason."""
 
 
 class Kind(IntEnum):
-    """How much a sound covers others: a greater kind may lie behind a smaller one, never the other way round."""
+    """How much a sound covers others: a larger kind may lie behind a smaller one, never the reverse."""
 
     SMALL = 0
     CALL = 1
@@ -40,7 +40,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Character:
-    """How sounds of a class behave: `lasting` ones are looped without a pause, the others are repeated events."""
+    """How sounds of a class behave: `lasting` sounds are looped without a pause, others are repeated events."""
 
     kind: Kind
     lasting: bool
@@ -66,7 +66,7 @@ CHARACTERS: Mapping[str, Character] = {
     "thunderstorm": Character(Kind.BED, lasting=True),
     "wind": Character(Kind.BED, lasting=True),
 }
-"""By sound class; the words for each are in `research.scenes.phrases`."""
+"""The character of each sound class; `research.scenes.phrases` has the words for it."""
 
 RENDERED: Mapping[str, str] = {
     "birds": "birds",
@@ -78,16 +78,16 @@ RENDERED: Mapping[str, str] = {
     "thunderstorm": "thunder",
     "wind": "wind",
 }
-"""Sound class -> recipe of `examples`; only classes of which there are no recordings."""
+"""Sound class -> recipe of `examples`, for the classes without recordings."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One clip ready to be laid into scenes.
+    """One clip, ready for use in scenes.
 
     Attributes:
         sound: its class, a key of `CHARACTERS`.
-        name: where it comes from.
+        name: of the file or rendering it comes from.
         samples: float64 [n] at `RATE`, trimmed, with an active loudness of 1.
     """
 
@@ -97,10 +97,10 @@ class Source:
 
 
 def held_out_sources(audio_csv: Path) -> list[Source]:
-    """The ESC-10 clips of the dev split, never one that was trained on.
+    """Return the ESC-10 clips of the dev split; none was trained on.
 
     Raises:
-        SceneError: the list or a clip is not there or cannot be read, or no clip is left.
+        SceneError: the list or a clip is missing or cannot be read, or no clip is left.
     """
     try:
         clips = [c for c in read_clips(audio_csv) if c.collection == "esc10" and c.split == "dev"]
@@ -117,7 +117,7 @@ def held_out_sources(audio_csv: Path) -> list[Source]:
 
 
 def rendered_sources(variants: int, sounds: Collection[str] = tuple(RENDERED)) -> Iterator[Source]:
-    """`variants` new renderings of each sample sound, none of them a recording shipped with `examples`."""
+    """Yield `variants` new renderings of each sample sound; they differ from the recordings in `examples`."""
     for sound in sounds:
         for seed in range(SEED + 1, SEED + 1 + variants):
             name = f"{RENDERED[sound]}, seed {seed}"
@@ -125,20 +125,20 @@ def rendered_sources(variants: int, sounds: Collection[str] = tuple(RENDERED)) -
 
 
 def trimmed(samples: Samples) -> Samples:
-    """Without the silence at both ends; empty if there is nothing but silence."""
+    """Return the samples without silence at both ends; empty if all is silence."""
     loud = np.flatnonzero(_heard(samples, _TRIM_DB))
     return samples[loud[0] * _FRAME : (loud[-1] + 1) * _FRAME] if len(loud) else samples[:0]
 
 
 def active_loudness(samples: Samples) -> float:
-    """Root mean square over the frames that are at most 20 dB below the loudest; 0 for silence."""
+    """Return the root mean square of the frames at most 20 dB below the loudest; 0 for silence."""
     frames = _frames(samples)
     heard = _heard(samples, _ACTIVE_DB)
     return float(np.sqrt((frames[heard] ** 2).mean())) if heard.any() else 0.0
 
 
 def fitted(source: Source, length: int, rng: np.random.Generator) -> Samples:
-    """The sound for `length` samples: a lively stretch of a longer clip, else the clip looped or repeated."""
+    """Return `length` samples of the sound: a lively part of a longer clip, else the clip looped or repeated."""
     samples = source.samples
     if len(samples) < length and CHARACTERS[source.sound].lasting:
         samples = _looped(samples, length)
@@ -168,13 +168,13 @@ def _frames(samples: Samples) -> Samples:
 
 
 def _heard(samples: Samples, below_db: float) -> NDArray[np.bool_]:
-    """For each frame whether it is at most `below_db` under the loudest; never true in digital silence."""
+    """Return for each frame whether it is at most `below_db` under the loudest; digital silence is never heard."""
     level = np.sqrt((_frames(samples) ** 2).mean(axis=1))
     return np.asarray((level >= level.max(initial=0.0) * 10 ** (-below_db / 20)) & (level > 0))
 
 
 def _lively_start(samples: Samples, length: int, rng: np.random.Generator) -> int:
-    """Where a stretch begins in which about as much happens as in the liveliest one."""
+    """Return a random start of a part with at least 90% of the activity of the liveliest part."""
     heard = np.cumsum(np.concatenate([[0], _heard(samples, _ACTIVE_DB)]))
     width = length // _FRAME
     share = heard[width:] - heard[:-width]
@@ -193,11 +193,11 @@ def _looped(samples: Samples, length: int) -> Samples:
 
 
 def _repeated(event: Samples, length: int, rng: np.random.Generator) -> Samples:
-    """The event again and again, spread over the length: a short one every one to two seconds."""
+    """Repeat the event over the length: a short event starts every one to two seconds."""
     pause = max(round(rng.uniform(1.0, 2.0) * RATE) - len(event), round(rng.uniform(0.3, 0.7) * RATE))
     times = max(1, (length + pause) // (len(event) + pause))
     weights = rng.uniform(0.7, 1.3, size=times + 1)
-    # The pauses at both ends are shorter: a part begins and ends with its sound.
+    # The pauses at both ends are shorter, so that a part begins and ends with its sound.
     weights[[0, -1]] *= 0.3
     pauses = np.floor(weights / weights.sum() * (length - times * len(event))).astype(int)
     whole = np.zeros(length)

@@ -1,6 +1,5 @@
-"""Measuring what a system said, with and without Java."""
+"""Measures of what a system said, with and without Java."""
 
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,23 +8,20 @@ import pytest
 from numpy.typing import NDArray
 
 from evaluation import scores
-from evaluation.java import JavaFailed, ask_java
+from evaluation.java import JavaFailed
 from evaluation.metrics import Measures, References, Said, compare, measure
-from evaluation.tokens import Tokenizer
 from tests.fakes import FakeClap
 
 pytest.importorskip("pycocoevalcap", reason="the extra eval is not installed")
 
-needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="there is no Java")
 
 REFERENCES = [["A dog barks at night."], ["Rain falls on a roof."], ["Bells ring in a tower."]]
+
+
 RIGHT = [Said(texts[0], ()) for texts in REFERENCES]
+
+
 WRONG = [Said(texts[0], ()) for texts in (REFERENCES[1], REFERENCES[2], REFERENCES[0])]
-
-
-@pytest.fixture
-def _no_java(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evaluation.java.which", lambda _: None)
 
 
 def measured(said: Sequence[Said], heard: NDArray[np.float32] | None = None) -> Measures:
@@ -112,7 +108,7 @@ def test_another_text_tower_embeds_the_references_anew() -> None:
     assert references.mean_vectors(lambda texts: -FakeClap().embed_text(texts)) == pytest.approx(-first)
 
 
-@pytest.mark.usefixtures("_no_java")
+@pytest.mark.usefixtures("no_java")
 def test_without_java_words_are_cut_here_and_metrics_in_java_are_left_out_with_the_reason() -> None:
     result = measure(RIGHT, REFERENCES, None, FakeClap().embed_text)
     assert result.tokenizer == "words"
@@ -131,34 +127,6 @@ def test_a_metric_in_java_that_fails_is_left_out_and_the_rest_stands(monkeypatch
     result = measure(RIGHT, References(REFERENCES, java=False), None, FakeClap().embed_text, java=True)
     assert result.overall["meteor"].value == pytest.approx(0.5)
     assert result.left_out == {"spice": "spice took longer than java_seconds = 300"}
-
-
-def test_a_tokenizer_that_fails_gives_way_unless_it_was_insisted_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(job: str, payload: Any, seconds: float) -> None:
-        raise JavaFailed("no room")
-
-    monkeypatch.setattr("evaluation.tokens.ask_java", fail)
-    monkeypatch.setattr("evaluation.tokens.java_found", lambda: True)
-    assert References(REFERENCES).tokenizer.name == "words"
-    with pytest.raises(JavaFailed, match="no room"):
-        References(REFERENCES, java=True)
-
-
-@needs_java
-def test_line_ends_that_only_java_knows_shift_no_caption() -> None:
-    texts = ["Rain\u2028falls.", "", "It's a\rdog!", "...", "Bells\x85ring\nhere"]
-    assert Tokenizer("ptb", 60.0)(texts) == ["rain falls", "", "it 's a dog", "", "bells ring here"]
-
-
-@needs_java
-def test_a_child_that_takes_too_long_is_ended_with_the_limits_name() -> None:
-    with pytest.raises(JavaFailed, match=r"tokenize took longer than java_seconds = 0\.01"):
-        ask_java("tokenize", ["rain"], 0.01)
-
-
-def test_a_child_that_fails_says_why() -> None:
-    with pytest.raises(JavaFailed, match="KeyError: 'stemming'"):
-        ask_java("stemming", [], 60.0)
 
 
 def test_lengths_that_differ_are_refused() -> None:

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation.intervals import Figure
+from evaluation.intervals import Figure, bootstrap
 from evaluation.metrics import Measures
 from evaluation.report import Report, Row
-from evaluation.scores import bootstrap
 
 
 def measures(cider: list[float], **overall: Figure) -> Measures:

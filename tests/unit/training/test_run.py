@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,53 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from safetensors.torch import load_file
 
 from models.bundle.config import read_config
 from models.bundle.load import load_source, merge_adapter
 from models.llm.projector import Projector
 from tests.fakes import FakeClap
-from tests.tiny_bundle import tiny_captions, write_tiny_bundle
+from tests.training_parts import OPTIONS, job, losses, run
 from training.bundle_writer import OutputExists
 from training.checkpoint import CheckpointError
-from training.corpora import Corpus
-from training.device import make_accelerator
 from training.options import TrainOptions
 from training.progress import RunLog, read_log
-from training.run import Job, train
-from training.trainer import Trained
 from training.validation import HeardClip
-
-QUIET = Console(quiet=True)
-OPTIONS = TrainOptions(steps=12, batch=2, every=4, warmup=2, fresh=True, rank=4, hidden=8, dropout=0.1, rate=5e-3)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_bundle(tmp_path_factory.mktemp("tiny"))
-
-
-def job(base: Path, folder: Path, options: TrainOptions = OPTIONS, **changes: Any) -> Job:
-    corpus = Corpus("tiny", tuple(tiny_captions(80)))
-    fields: dict[str, Any] = {
-        "base": base,
-        "corpora": [corpus],
-        "out": folder / "bundle",
-        "work": folder / "work",
-        "name": "mine",
-        "licence": "CC0",
-        "options": options,
-    }
-    return Job(**(fields | changes))
-
-
-def run(job: Job) -> Trained:
-    return train(job, FakeClap(), QUIET, make_accelerator(job.options, "cpu", QUIET))
-
-
-def losses(folder: Path) -> list[tuple[int, float]]:
-    return [(row["step"], row["loss"]) for row in read_log(folder / "work" / "log.jsonl") if "loss" in row]
 
 
 def test_the_loss_falls_and_the_bundle_loads_strictly(base: Path, tmp_path: Path) -> None:
@@ -104,23 +68,37 @@ def test_a_run_that_is_killed_goes_on_to_the_same_losses(base: Path, tmp_path: P
     assert all(torch.equal(resumed.weights[name], tensor) for name, tensor in whole.weights.items())
 
 
+# Reports every step, and waits before the last two for as long as nothing ends it.
+STOPPING_SHORT = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from rich.console import Console
+from tests.training_parts import OPTIONS, job, run
+from training.progress import RunLog
+
+class Short(Console):
+    def print(self, text, *rest, **options):
+        print(text, flush=True)
+        if text.startswith(f"step {OPTIONS.steps - 2}: validation"):
+            sys.stdin.read()
+
+run(job(Path(sys.argv[1]), Path(sys.argv[2]), replace(OPTIONS, every=1)), Short())
+"""
+
+
 def test_a_kill_at_any_moment_leaves_a_run_that_can_go_on(base: Path, tmp_path: Path) -> None:
-    program = (
-        "import sys; from pathlib import Path; from dataclasses import replace;"
-        "import tests.unit.training.test_run as t;"
-        "t.run(t.job(Path(sys.argv[1]), Path(sys.argv[2]), replace(t.OPTIONS, every=1)))"
-    )
-    log = tmp_path / "work" / "log.jsonl"
-    command = [sys.executable, "-c", program, str(base), str(tmp_path)]
+    command = [sys.executable, "-c", STOPPING_SHORT, str(base), str(tmp_path)]
     # Its own group, so that nothing outlives the test; killed while it writes a checkpoint after every step.
-    child = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)  # noqa: S603
-    try:
-        deadline = time.monotonic() + 120
-        while len(read_log(log)) < 5 and child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-    finally:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+    with subprocess.Popen(  # noqa: S603
+        command, start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            assert child.stdout is not None
+            told = next((line for line in child.stdout if line.startswith("step 5: validation")), None)
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)
+    assert told is not None
     assert 0 < len(losses(tmp_path)) < OPTIONS.steps
     run(job(base, tmp_path, replace(OPTIONS, every=1)))
     run(job(base, tmp_path / "whole", replace(OPTIONS, every=1)))
@@ -166,60 +144,3 @@ def test_training_goes_on_from_the_weights_of_a_bundle(base: Path, tmp_path: Pat
         assert all(torch.allclose(old[key], new[key], atol=1e-3) for key in old)
     with pytest.raises(ValueError, match="rank 8"):
         run(job(first, tmp_path / "three", TrainOptions(steps=1, rank=8)))
-
-
-@pytest.mark.kernels
-def test_two_batches_accumulated_are_as_good_as_one_of_both(base: Path, tmp_path: Path) -> None:
-    from training.checkpoint import Checkpoints
-    from training.trainer import Trainer
-
-    class Silent:
-        def __getattr__(self, name: str) -> Any:
-            return lambda *_: None
-
-    ends = []
-    for batch, accumulate in ((2, 1), (1, 2)):
-        options = TrainOptions(steps=2, batch=batch, accumulate=accumulate, every=2, fresh=True, rank=4, hidden=8)
-        loss, source, check = parts(base, options)
-        accelerator = make_accelerator(options, "cpu", QUIET)
-        checkpoints = Checkpoints(tmp_path / str(batch), "one")
-        ends.append(Trainer(loss, source, {"text": [check]}, options, checkpoints, Silent(), accelerator).run().weights)
-    for name, tensor in ends[0].items():
-        torch.testing.assert_close(tensor, ends[1][name], atol=1e-6, rtol=1e-4)
-
-
-@pytest.mark.kernels
-def test_two_processes_train_as_one_that_accumulates(base: Path, tmp_path: Path) -> None:
-    options = replace(OPTIONS, steps=4, dropout=0.0)
-    program = tmp_path / "program.py"
-    program.write_text(
-        "import sys; from pathlib import Path; from training.options import TrainOptions\n"
-        "import tests.unit.training.test_run as t\n"
-        f"t.run(t.job(Path(sys.argv[1]), Path(sys.argv[2]), {options!r}))\n"
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = os.environ | {"PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
-    arguments = [str(program), str(base), str(tmp_path / "two")]
-    subprocess.run([*command, *arguments], env=environment, timeout=180, check=True, capture_output=True)  # noqa: S603
-    run(job(base, tmp_path / "one", replace(options, accumulate=2)))
-    two, one = losses(tmp_path / "two"), losses(tmp_path / "one")
-    assert [step for step, _ in two] == [1, 2, 3, 4]
-    np.testing.assert_allclose([loss for _, loss in two], [loss for _, loss in one], rtol=1e-4)
-
-
-def parts(base: Path, options: TrainOptions) -> tuple[Any, list[Any], Any]:
-    """A loss and batches of the same examples, `options.batch` in each."""
-    from models.prompt import PromptTemplate
-    from training.batches import collate
-    from training.examples import Example
-    from training.run import caption_loss
-
-    llm = load_source(read_config(base).llm, base)
-    clap, captions = FakeClap(), tiny_captions(8)
-    vectors = clap.embed_text(captions)
-    examples = [Example(v, (captions[-1],), (c,)) for v, c in zip(vectors[:4], captions, strict=False)]
-    template = PromptTemplate("{similar}\n{audio}:", "- {caption}", "\n", "-")
-    batches = [
-        collate(llm, template, examples[i : i + options.batch], 4) for i in range(0, len(examples), options.batch)
-    ]
-    return caption_loss(llm, base, clap.embedding_dim, options), batches, batches[0]

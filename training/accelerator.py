@@ -1,4 +1,4 @@
-"""Where a training runs: accelerate's choice of device and processes, and the precision."""
+"""Makes the accelerator of a run: device, processes and precision."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from training.options import TrainOptions
 
 
 class MissingExtra(RuntimeError):
-    """A package that only training needs is not installed; the message says which."""
+    """A package that only training needs is missing; the message names it."""
 
 
 def make_accelerator(options: TrainOptions, device: str, console: Console) -> Any:
-    """An accelerator for this process; says on the console where it runs.
+    """Return an accelerator for this process and print where it runs.
 
     Raises:
-        ValueError: the device does not exist, or was asked for bfloat16 and has none.
+        ValueError: the device does not exist, or lacks the bfloat16 that `options` ask for.
         MissingExtra: accelerate is not installed.
     """
     try:

@@ -1,4 +1,4 @@
-"""What the audio towers say about the training clips and the examples made from them, kept in a cache."""
+"""What the audio towers hear in the training clips and in waveforms made from them, kept in a cache."""
 
 import hashlib
 import json
@@ -15,21 +15,28 @@ from torch import Tensor
 from models.clap.aisfx import SAMPLE_RATE
 from models.clap.embedded import Ears
 from models.vectors import FloatArray
-from research.alignment.augment import make_example
-from research.alignment.data import Clip, Label, read_audio
+from research.alignment.augment import make_waveform
+from research.alignment.recordings import ListedClip, read_audio
+from research.alignment.sentences import Label
 from research.alignment.synthesis import synthesise
 
 VARIANTS = 14
 MIXTURES = 0.55
 SYNTHETIC = "synthetic"
 _LONGEST = 10 * SAMPLE_RATE
-# Counts up whenever the towers hear otherwise.
+# Increased whenever the output of the towers changes.
 _TOWERS = 2
 
 
 @dataclass(frozen=True)
-class Heard:
-    """One waveform: what `Ears.hear` says of it, the labels of the one or two sounds in it, and their sets."""
+class HeardWaveform:
+    """A waveform as the audio towers hear it.
+
+    Attributes:
+        posteriors, features, categories, blocks: what `Ears.hear` returns for it.
+        labels: of the one or two sounds in it.
+        collections: the sets they come from.
+    """
 
     posteriors: Tensor
     features: Tensor
@@ -43,11 +50,14 @@ _TENSORS = ("posteriors", "features", "categories", "blocks")
 
 
 def hear(
-    clips: list[Clip], labels: dict[str, Label], ears: Ears, *, examples: int, seed: int, cache: Path
-) -> tuple[list[Heard], list[Heard]]:
-    """Hear the clips and the synthesised ones (first ten seconds), and `examples` waveforms made from them.
+    clips: list[ListedClip], labels: dict[str, Label], ears: Ears, *, examples: int, seed: int, cache: Path
+) -> tuple[list[HeardWaveform], list[HeardWaveform]]:
+    """Hear the first ten seconds of the clips and of synthesised ones, and `examples` waveforms made from them.
 
     The cache file is named after the clips, the counts and the seed, so that another recipe never reads it.
+
+    Returns:
+        What is heard in clips and synthesised sounds, and in the made waveforms.
     """
     recipe = [[clip.path.name, clip.label] for clip in clips], VARIANTS, MIXTURES, examples, seed, _TOWERS
     key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
@@ -65,16 +75,16 @@ def hear(
         for index, samples in enumerate(recordings):
             yield samples[:_LONGEST], (index,)
 
-    def made() -> Iterator[tuple[FloatArray, tuple[int, ...]]]:
+    def mixed() -> Iterator[tuple[FloatArray, tuple[int, ...]]]:
         groups = [labels[name].group for name in names]
         weights = balanced(groups)
         for _ in range(examples):
-            example = make_example(recordings, weights, groups, MIXTURES, rng)
-            yield example.samples, example.sources
+            made = make_waveform(recordings, weights, groups, MIXTURES, rng)
+            yield made.samples, made.sources
 
-    def listen(waveforms: Iterator[tuple[FloatArray, tuple[int, ...]]], count: int, title: str) -> list[Heard]:
+    def listen(waveforms: Iterator[tuple[FloatArray, tuple[int, ...]]], count: int, title: str) -> list[HeardWaveform]:
         return [
-            Heard(
+            HeardWaveform(
                 *ears.hear(torch.from_numpy(samples)),
                 tuple(names[source] for source in sources),
                 tuple(origins[source] for source in sources),
@@ -83,19 +93,19 @@ def hear(
         ]
 
     heard = listen(own(), len(recordings), "clips")
-    mixed = listen(made(), examples, "examples")
+    examples_heard = listen(mixed(), examples, "examples")
     cache.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **_pack(heard, "clips"), **_pack(mixed, "examples"))
-    return heard, mixed
+    np.savez(path, **_pack(heard, "clips"), **_pack(examples_heard, "examples"))
+    return heard, examples_heard
 
 
 def balanced(groups: list[str]) -> NDArray[np.float64]:
-    """Probability of each clip [n]: kinds of sound with many clips are drawn more often, but not in proportion."""
+    """Return the probability of each clip [n]; a kind with many clips is drawn more often, but not in proportion."""
     weights = np.array([groups.count(group) ** -0.5 for group in groups])
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
-def _pack(heard: list[Heard], name: str) -> dict[str, FloatArray | NDArray[np.str_]]:
+def _pack(heard: list[HeardWaveform], name: str) -> dict[str, FloatArray | NDArray[np.str_]]:
     packed: dict[str, FloatArray | NDArray[np.str_]] = {
         f"{name}-{index}-{tensor}": getattr(item, tensor).numpy()
         for index, item in enumerate(heard)
@@ -105,10 +115,10 @@ def _pack(heard: list[Heard], name: str) -> dict[str, FloatArray | NDArray[np.st
     return packed
 
 
-def _unpack(stored: np.lib.npyio.NpzFile, name: str) -> list[Heard]:
+def _unpack(stored: np.lib.npyio.NpzFile, name: str) -> list[HeardWaveform]:
     described = [json.loads(str(text)) for text in stored[name]]
     return [
-        Heard(
+        HeardWaveform(
             **{tensor: torch.from_numpy(stored[f"{name}-{index}-{tensor}"]) for tensor in _TENSORS},
             labels=tuple(labels),
             collections=tuple(collections),

@@ -1,21 +1,21 @@
-"""References of a scene: five sentences that say what is heard and in which order."""
+"""Writes the references of a scene: five sentences that say what is heard and in which order."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from research.scenes.arrangement import Arrangement
-from research.scenes.phrases import PHRASES
+from research.scenes.phrases import read_phrases
 
 REFERENCES = 5
-"""References of a scene."""
+"""Number of references of a scene."""
 
 WORDS = (6, 16)
-"""Fewest and most words of a reference."""
+"""Fewest and most words in a reference."""
 
 _ATTEMPTS = 200
 
-# {c0} is a clause of the first sound, {n0} a noun, {m0} a manner, {b1} where the second one is heard behind it.
+# {c0} is a clause of the first sound, {n0} a noun, {m0} a manner; {b1} says where the second sound is heard behind it.
 TEMPLATES: Mapping[Arrangement, tuple[str, ...]] = {
     Arrangement.ALONE: (
         "{c0} {m0}.",
@@ -102,14 +102,16 @@ TEMPLATES: Mapping[Arrangement, tuple[str, ...]] = {
         "as {c0}, {c1}, and at the end {c2}.",
     ),
 }
-"""By arrangement the sentences its references are made from; words that follow a sequence follow it in time."""
+"""The sentences for each arrangement. A sound that is named later in a sequence is heard later."""
 
 
 def references(arrangement: Arrangement, sounds: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
-    """`REFERENCES` sentences for the sounds in the order of the arrangement, each from a template of its own.
+    """Return `REFERENCES` sentences for the sounds in the order of the arrangement, each from another template.
 
-    A phrase is not used again where there is another that fits. Raises RuntimeError if the templates and phrases
-    leave too few sentences of `WORDS` words.
+    A phrase is used twice only where no other fits.
+
+    Raises:
+        RuntimeError: the templates and phrases give too few sentences of `WORDS` words.
     """
     texts: list[str] = []
     used: set[str] = set()
@@ -127,17 +129,17 @@ def references(arrangement: Arrangement, sounds: Sequence[str], rng: np.random.G
 def _reference(
     template: str, sounds: Sequence[str], used: set[str], rng: np.random.Generator
 ) -> tuple[str, set[str]] | None:
-    """A sentence of allowed length and its phrases, of fresh ones where they can be had; None if all are too long."""
+    """Return a sentence of allowed length and its phrases, unused ones if possible; None if no length fits."""
     best: tuple[str, set[str]] | None = None
     fewest = 0
     for _ in range(_ATTEMPTS):
         words = {}
         for position, sound in enumerate(sounds):
-            phrases = PHRASES[sound]
+            phrases = read_phrases()[sound]
             words[f"c{position}"] = _one(phrases.clauses, rng)
             words[f"n{position}"] = _one(phrases.nouns, rng)
             words[f"m{position}"] = _one(phrases.manners, rng)
-        behind = {f"b{position}": PHRASES[sound].behind for position, sound in enumerate(sounds)}
+        behind = {f"b{position}": read_phrases()[sound].behind for position, sound in enumerate(sounds)}
         text = template.format_map(words | behind)
         if not WORDS[0] <= len(text.split()) <= WORDS[1]:
             continue

@@ -1,4 +1,4 @@
-"""LLMs that can be trained: their loss is that of each caption alone; others are refused by name."""
+"""The loss of captions in one row is that of each alone; other LLMs are refused by name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +11,39 @@ import torch
 from models.llm.language_model import load_llm
 from models.llm.projector import Projector
 from models.prompt import Prompt, PromptTemplate, encode_prompt
+from tests.tiny_bundle import tiny_captions
 from tests.tiny_llms import gemma2, gemma3, gpt2, gpt_neox, llama, opt, qwen2, save_llm
-from training.batches import CaptionLoss, collate
+from tests.training_parts import TEMPLATE, tiny_vectors
+from training.batches import collate
 from training.examples import Example
+from training.loss import CaptionLoss, caption_loss
 from training.options import TrainOptions
-from training.run import caption_loss
 
-TEMPLATE = PromptTemplate("Like {similar} audio {audio}:", "{caption}", "; ", "-")
+
+@pytest.mark.kernels
+def test_captions_that_share_a_prompt_cost_what_they_cost_alone(tiny: Any) -> None:
+    torch.manual_seed(3)
+    loss = CaptionLoss(tiny.model, Projector(64, 8, tiny.hidden_size, 4)).eval()
+    heard, other = tiny_vectors(2)
+    one, two, three = tiny_captions(3)
+    similar = ("Rain falls", "A bell")
+    shared = collate(tiny, TEMPLATE, [Example(heard, similar, (one, two, three)), Example(other, (), (two,))], 4)
+    examples = [*(Example(heard, similar, (caption,)) for caption in (one, two, three)), Example(other, (), (two,))]
+    alone = [collate(tiny, TEMPLATE, [example], 4) for example in examples]
+    total = sum(float(loss(batch).detach()) * batch.tokens() for batch in alone)
+    assert sum(batch.tokens() for batch in alone) == shared.tokens()
+    assert float(loss(shared).detach()) == pytest.approx(total / shared.tokens(), rel=1e-5)
+
+
+LIKE = PromptTemplate("Like {similar} audio {audio}:", "{caption}", "; ", "-")
+
+
 VECTOR = np.full(8, 8**-0.5, dtype=np.float32)
+
+
 CAPTIONS = ("rain falls", "a bell")
+
+
 OPTIONS = TrainOptions(fresh=True, rank=2, hidden=16)
 
 
@@ -29,9 +53,9 @@ def test_the_loss_of_captions_in_one_row_is_that_of_each_alone(make: Callable[[]
     llm = load_llm(save_llm(tmp_path, make))
     projector = Projector(8, 16, llm.hidden_size, 2)
     example = Example(VECTOR, ("a dog",), CAPTIONS)
-    together = float(CaptionLoss(llm.model, projector)(collate(llm, TEMPLATE, [example], 2)))
+    together = float(CaptionLoss(llm.model, projector)(collate(llm, LIKE, [example], 2)))
     table, losses = llm.model.get_input_embeddings(), []
-    before, after = encode_prompt(llm, TEMPLATE, Prompt(VECTOR, ("a dog",)))
+    before, after = encode_prompt(llm, LIKE, Prompt(VECTOR, ("a dog",)))
     for text in CAPTIONS:
         caption = [*llm.tokenize(" " + text), llm.end_token]
         audio = projector(torch.from_numpy(VECTOR)[None])[0]

@@ -1,8 +1,8 @@
-"""How captions speak of what is heard, learnt from captions alone: the network of the alignment head.
+"""Trains the network of the alignment head on captions alone.
 
-For each caption the text tower says which classes it speaks of. From their vectors a prior is made as if they had been
-heard: some missed, some heard wrongly, some taken for their like. The network learns the way back to the caption. No
-recording is needed, so no few kinds of sound are favoured.
+For each caption the text tower says which classes it names. Their vectors make a prior as if these classes had been
+heard: some are missed, some are wrong, some are confused with similar ones. The network learns the way back to the
+caption. No recording is needed, so the network does not favour the kinds of sound that recordings exist for.
 """
 
 import math
@@ -14,24 +14,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.clap.alignment import NETWORK, TEXT_DIM, AlignmentHead
-from research.alignment.data import SoundClass
+from research.alignment.sentences import SoundClass
 
-# Captions that may be shipped, of sounds, speech among sounds, and music among sounds.
+# Caption files whose licences allow shipping: of sounds, of speech with sounds, and of music with sounds.
 CORPORA = ("mecat_sound", "mecat_speech_sound", "mecat_speech_music_sound", "mecat_music_sound", "wavtext5k")
 _JOINTS = ("{} while {}", "{} and {}", "{} as {}", "{} followed by {}", "{}, then {}", "{} with {} in the background")
 _STRONGEST = 20
 
 
 @dataclass(frozen=True)
-class Schooling:
-    """How the network is trained; chosen as told in docs/alignment.md.
+class NetworkOptions:
+    """How the network is trained; docs/alignment.md says how these values were chosen.
 
     Attributes:
-        composed, alone: share of a batch that is composed of several classes' phrases, or is a class's own sentence.
-        temperatures: of the softmax that says which classes a caption speaks of, lowest and highest.
-        missed: share of classes that are not heard.
-        wrong: largest weight of classes heard that are not there, beside the others' sum of 1.
-        noise: largest length of a random direction beside the prior of length 1.
+        composed: share of a batch that joins phrases of several classes.
+        alone: share of a batch that is a class's own sentence.
+        temperatures: lowest and highest temperature of the softmax that says which classes a caption names.
+        missed: share of a caption's classes that are not heard.
+        wrong: largest weight of classes that are heard and not there; the others sum to 1.
+        noise: largest length of a random direction added to the prior, whose length is 1.
     """
 
     steps: int = 1500
@@ -49,8 +50,13 @@ class Schooling:
 
 @dataclass(frozen=True)
 class Lessons:
-    """Captions, their centred vectors [n, TEXT_DIM], and how much each says of each class [n, classes]; the same for
-    composed sentences and for classes' own, whose classes are known."""
+    """Sentences as centred vectors [n, TEXT_DIM], with the classes they name.
+
+    Attributes:
+        captions, relevance: captions, and how much each says about each class [n, classes].
+        composed, composed_classes: composed sentences, and 1 for the classes in each [n, classes].
+        alone, alone_classes: sentences of single classes, and 1 for the class of each [n, classes].
+    """
 
     captions: Tensor
     relevance: Tensor
@@ -61,7 +67,7 @@ class Lessons:
 
 
 def compose(classes: Sequence[SoundClass], count: int, seed: int) -> tuple[list[str], list[tuple[int, ...]]]:
-    """`count` sentences of two or three classes' phrases, and the classes of each."""
+    """Return `count` sentences that join phrases of two or three classes, and the classes of each."""
     generator = torch.Generator().manual_seed(seed)
     sentences, members = [], []
     for _ in range(count):
@@ -77,17 +83,17 @@ def compose(classes: Sequence[SoundClass], count: int, seed: int) -> tuple[list[
     return sentences, members
 
 
-def train_network(head: AlignmentHead, lessons: Lessons, schooling: Schooling, seed: int) -> None:
-    """Train the head's network on what its class vectors make of captions; the loss is 1 - cosine."""
+def train_network(head: AlignmentHead, lessons: Lessons, options: NetworkOptions, seed: int) -> None:
+    """Train the head's network on priors made from captions and its class vectors; the loss is 1 - cosine."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    pupil = _Pupil(head, schooling.dropout)
-    optimizer = torch.optim.AdamW(pupil.parameters(), lr=schooling.rate, weight_decay=schooling.decay)
-    for step in range(schooling.steps):
-        warm, cool = min(1.0, (step + 1) / 50), (1.0 + math.cos(math.pi * step / schooling.steps)) / 2
-        optimizer.param_groups[0]["lr"] = schooling.rate * warm * cool
-        weights, targets = _draw(lessons, schooling, generator)
-        prior = _misheard(weights, head.class_vectors, schooling, generator)
+    pupil = _Pupil(head, options.dropout)
+    optimizer = torch.optim.AdamW(pupil.parameters(), lr=options.rate, weight_decay=options.decay)
+    for step in range(options.steps):
+        warm, cool = min(1.0, (step + 1) / 50), (1.0 + math.cos(math.pi * step / options.steps)) / 2
+        optimizer.param_groups[0]["lr"] = options.rate * warm * cool
+        weights, targets = _draw(lessons, options, generator)
+        prior = _misheard(weights, head.class_vectors, options, generator)
         loss = (1.0 - (pupil(prior) * targets).sum(dim=1)).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -117,12 +123,12 @@ class _Pupil(nn.Module):
         head.output_bias.copy_(self.output.bias)
 
 
-def _draw(lessons: Lessons, schooling: Schooling, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Weights of the classes that should be heard [batch, classes], sums of 1, and targets [batch, TEXT_DIM]."""
-    composed, alone = round(schooling.batch * schooling.composed), round(schooling.batch * schooling.alone)
-    count = schooling.batch - composed - alone
+def _draw(lessons: Lessons, options: NetworkOptions, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw the weights of the classes to hear [batch, classes], which sum to 1, and targets [batch, TEXT_DIM]."""
+    composed, alone = round(options.batch * options.composed), round(options.batch * options.alone)
+    count = options.batch - composed - alone
     rows = torch.randint(len(lessons.captions), (count,), generator=generator)
-    low, high = (math.log(one) for one in schooling.temperatures)
+    low, high = (math.log(one) for one in options.temperatures)
     temperature = torch.exp(low + (high - low) * torch.rand(count, 1, generator=generator))
     relevance = lessons.relevance[rows] + 0.05 * torch.randn(count, lessons.relevance.shape[1], generator=generator)
     spoken = _strongest(torch.softmax(relevance / temperature, dim=1))
@@ -134,19 +140,19 @@ def _draw(lessons: Lessons, schooling: Schooling, generator: torch.Generator) ->
     return weights / weights.sum(dim=1, keepdim=True), targets
 
 
-def _misheard(weights: Tensor, vectors: Tensor, schooling: Schooling, generator: torch.Generator) -> Tensor:
-    """Weights [batch, classes] -> priors [batch, TEXT_DIM] as a tower that errs would give them, unit norm."""
+def _misheard(weights: Tensor, vectors: Tensor, options: NetworkOptions, generator: torch.Generator) -> Tensor:
+    """Weights [batch, classes] -> unit priors [batch, TEXT_DIM] as a tower that makes mistakes hears them."""
     batch, classes = weights.shape
     alike = _strongest(weights @ torch.softmax(vectors @ vectors.T / 0.1, dim=1))
     taken = 0.5 * torch.rand(batch, 1, generator=generator)
     weights = (1.0 - taken) * weights + taken * alike
-    weights = weights * (torch.rand(batch, classes, generator=generator) > schooling.missed)
+    weights = weights * (torch.rand(batch, classes, generator=generator) > options.missed)
     weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
     absent = torch.softmax(3.0 * torch.randn(batch, classes, generator=generator), dim=1)
-    weights = weights + schooling.wrong * torch.rand(batch, 1, generator=generator) * absent
+    weights = weights + options.wrong * torch.rand(batch, 1, generator=generator) * absent
     prior = functional.normalize(weights @ vectors, dim=1)
     direction = functional.normalize(torch.randn(batch, TEXT_DIM, generator=generator), dim=1)
-    return functional.normalize(prior + schooling.noise * torch.rand(batch, 1, generator=generator) * direction, dim=1)
+    return functional.normalize(prior + options.noise * torch.rand(batch, 1, generator=generator) * direction, dim=1)
 
 
 def _strongest(weights: Tensor) -> Tensor:

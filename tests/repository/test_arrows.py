@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment import ROOT
+from tests.repository.documents import ROOT
 
 # From the ground up. Rooms of one storey do not import each other. A room is a folder, or a file beside folders.
 STOREYS = [

@@ -7,7 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment import BASH, COMPOSE, OURS, ROOT, SERVICES, answering, compose, instructions, run, service, yaml
+from tests.repository.deployment import (
+    BASH,
+    COMPOSE,
+    OURS,
+    ROOT,
+    SERVICES,
+    answering,
+    compose,
+    instructions,
+    run,
+    service,
+    yaml,
+)
 
 
 def test_the_compose_file_follows_the_specification() -> None:

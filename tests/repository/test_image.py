@@ -10,7 +10,18 @@ import tomllib
 import pytest
 
 from service.settings import known_variables
-from tests.deployment import DOCKERFILE, OURS, ROOT, answering, copied, instructions, packages, run, service, variables
+from tests.repository.deployment import (
+    DOCKERFILE,
+    OURS,
+    ROOT,
+    answering,
+    copied,
+    instructions,
+    packages,
+    run,
+    service,
+    variables,
+)
 
 
 def sent_to_the_builder(path: str) -> bool:

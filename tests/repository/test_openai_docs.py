@@ -10,10 +10,9 @@ import pytest
 
 from tests.api.live import live
 from tests.memory_store import MemoryStore
+from tests.repository.documents import ADDRESS, ROOT, blocks, read
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = (ROOT / "docs" / "openai.md").read_text(encoding="utf-8")
-DOCUMENTED = "http://127.0.0.1:8000"
+DOCUMENT = read("docs/openai.md")
 
 
 @pytest.fixture
@@ -28,21 +27,17 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield url
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
-
-
 def test_every_snippet_runs_and_shows_something(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {"__name__": "__main__"}
-    snippets = blocks("python")
+    snippets = blocks(DOCUMENT, "python")
     assert len(snippets) == DOCUMENT.count("```python")
     for snippet in snippets:
-        exec(compile(snippet.replace(DOCUMENTED, url), "docs/openai.md", "exec"), names)  # noqa: S102 - our own
+        exec(compile(snippet.replace(ADDRESS, url), "docs/openai.md", "exec"), names)  # noqa: S102 - our own
         assert capsys.readouterr().out.strip(), snippet
 
 
 def test_the_error_shown_is_a_real_one(url: str) -> None:
-    (shown,) = map(json.loads, blocks("json"))
+    (shown,) = map(json.loads, blocks(DOCUMENT, "json"))
     form = {"files": {"file": b"RIFF"}, "data": {"model": "sea"}}
     assert httpx.post(f"{url}/v1/audio/transcriptions", **form).json() == shown  # type: ignore[arg-type]
 

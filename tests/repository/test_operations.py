@@ -12,7 +12,7 @@ import typer
 
 from cli.app import app
 from service.settings import known_variables
-from tests.deployment import COMPOSE, OPERATIONS, ROOT, SERVICES, compose, run, yaml
+from tests.repository.deployment import COMPOSE, OPERATIONS, ROOT, SERVICES, compose, run, yaml
 
 
 def documented(program: str) -> list[list[str]]:

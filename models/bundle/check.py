@@ -17,7 +17,7 @@ from models.clap.centring import Centring
 from models.clap.loading import find_backend
 from models.clap.sounds import Sounds
 from models.decoder import GenerationOptions
-from models.llm.adapter_import import check_adapter, check_adapter_of_gguf, read_adapter, read_llm
+from models.llm.adapter import check_adapter, check_adapter_of_gguf, read_adapter, read_llm
 from models.llm.gguf_header import NoGguf, read_header
 from models.llm.projector import check_shapes
 from models.llm.sizes import LlmSizes, read_llm_sizes

@@ -16,7 +16,7 @@ from models.bundle.writer import SOUNDS, check_free, new_bundle, write_config, w
 from models.checkpoints import Weights, check_names, expect, read_weights, weights_under
 from models.clap.tokenizer import HUB_NAMES, CaptionTokens
 from models.clap.wavcaps import LONGEST, build_towers, load_wavcaps, stored_weights
-from models.llm.adapter_import import check_adapter, read_adapter, read_llm, save_adapter
+from models.llm.adapter import check_adapter, read_adapter, read_llm, save_adapter
 from models.llm.projector import LAYERS
 from models.prompt import PromptTemplate
 from models.weights import WrongWeights

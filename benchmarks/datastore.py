@@ -21,7 +21,7 @@ _LIMIT = 3
 
 @dataclass(frozen=True)
 class DatastoreSettings:
-    """What is measured.
+    """The settings of a measurement.
 
     Attributes:
         sizes: numbers of captions.
@@ -49,13 +49,13 @@ def run(vectors: FloatArray, settings: DatastoreSettings, report: Report, consol
             del support
             for name in ENGINES:
                 if name == LOCAL and size > settings.local_captions:
-                    report.notes.append(f"{name} is left out at {size:,} captions (--local-captions)")
+                    report.notes.append(f"{name} is omitted at {size:,} captions (--local-captions)")
                     continue
                 console.print(f"datastore: {name}, {size:,} captions")
                 try:
                     report.rows.append(_measured(name, size, Path(folder), wanted))
                 except EngineMissing as error:
-                    report.notes.append(f"{name} is left out: {error}")
+                    report.notes.append(f"{name} is omitted: {error}")
     _compare(report)
 
 

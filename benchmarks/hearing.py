@@ -15,7 +15,7 @@ from models.vectors import FloatArray
 
 @dataclass(frozen=True)
 class HearingSettings:
-    """What is measured.
+    """The settings of a measurement.
 
     Attributes:
         rounds: of both forms in turn; the median counts.

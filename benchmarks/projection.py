@@ -26,7 +26,7 @@ _TIMED_EXACT = 20
 
 @dataclass(frozen=True)
 class ProjectionSettings:
-    """What is measured.
+    """The settings of a measurement.
 
     Attributes:
         sizes: of the supports.

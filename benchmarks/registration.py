@@ -24,7 +24,7 @@ Encoder = Callable[[Sequence[str]], FloatArray]
 
 @dataclass(frozen=True)
 class RegistrationSettings:
-    """What is measured.
+    """The settings of a measurement.
 
     Attributes:
         changed: share of the corpus that is new when it is registered again.

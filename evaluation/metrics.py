@@ -195,7 +195,7 @@ def _in_java(
         try:
             values[name] = scores.java_metric(name, tokens, truth.tokens, truth.java_seconds)
         except JavaFailed as error:
-            logger.warning("%s is left out: %s", name, error)
+            logger.warning("%s is omitted: %s", name, error)
             left_out[name] = str(error)
     return values, left_out
 

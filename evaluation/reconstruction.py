@@ -92,7 +92,7 @@ async def reconstruct(
         Trial("vector only", replace(shipped, similar=0), held.rest, "no similar captions in the prompt"),
         Trial(RECONSTRUCTED, shipped, held.rest, shipped.note),
     ]
-    facts = {"near copies left out": held.copies, "similarity of a near copy": NEAR_COPY, "seed": seed}
+    facts = {"near copies omitted": held.copies, "similarity of a near copy": NEAR_COPY, "seed": seed}
     return await evaluate("Text reconstruction", rows, NEAREST, held.sounds, bundle, progress, facts)
 
 

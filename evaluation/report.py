@@ -79,7 +79,7 @@ class Report:
         if len(set(names)) != len(names):
             raise ValueError(f"two rows of a report have one name: {', '.join(names)}")
         if self.baseline is not None and self.baseline not in names:
-            raise ValueError(f"the baseline {self.baseline!r} is none of the rows: {', '.join(names)}")
+            raise ValueError(f"the baseline {self.baseline!r} is not among the rows: {', '.join(names)}")
         sizes = {len(values) for row in self.rows for values in row.measures.per_clip.values()}
         if len(sizes) > 1:
             raise ValueError(f"the rows of a report were measured on unlike numbers of clips: {sorted(sizes)}")
@@ -112,7 +112,7 @@ class Report:
         try:
             _write_whole(picture, self._draw)
         except PlotMissing as error:
-            logger.warning("%s is left out: %s", _PICTURE, error)
+            logger.warning("%s is omitted: %s", _PICTURE, error)
             # The picture of an earlier report would show other numbers.
             picture.unlink(missing_ok=True)
         markdown = self.markdown(picture=picture.is_file())
@@ -134,7 +134,7 @@ class Report:
         table = _table(["", *(_COLUMNS[metric] for metric in columns)], lines)
         left_out = {metric: reason for row in self.rows for metric, reason in row.measures.left_out.items()}
         notes = [f"{_cell(row.name)}: {_cell(row.note)}" for row in self.rows if row.note]
-        notes += [f"{metric} is left out: {_cell(reason)}" for metric, reason in left_out.items()]
+        notes += [f"{metric} is omitted: {_cell(reason)}" for metric, reason in left_out.items()]
         about = (
             "Brackets: the 95% bootstrap interval over clips. Higher is better, except for words (in a caption) and "
             "verbatim (share of captions that repeat a retrieved one). CIDEr takes its document frequencies from the "

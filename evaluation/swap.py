@@ -54,7 +54,7 @@ async def swap_text(
     facts: dict[str, str | int | float] = {
         "instead of recordings": f"text vectors of drawn captions of the target, with Gaussian noise of ratio {noise:g}"
         " to be about as far from the text as audio is",
-        "near copies left out": held.copies,
+        "near copies omitted": held.copies,
         "similarity of a near copy": NEAR_COPY,
         "seed": seed,
     }

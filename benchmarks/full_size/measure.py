@@ -23,7 +23,7 @@ _NO_GPU = "there was no GPU; this benchmark has never been run on one"
 
 @dataclass(frozen=True)
 class FullSizeSettings:
-    """What is measured.
+    """The settings of a measurement.
 
     Attributes:
         device: as DRCAP_DEVICE.

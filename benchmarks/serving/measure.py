@@ -23,7 +23,7 @@ _MOST_WARM_UP = 8
 
 @dataclass(frozen=True)
 class ServingSettings:
-    """What is measured.
+    """The settings of a measurement.
 
     Attributes:
         servers: short names in `benchmarks.serving.servers.the_servers`.

@@ -1,4 +1,4 @@
-"""What the audio towers hear in the training clips and in waveforms made from them, kept in a cache."""
+"""Hears the training clips and waveforms made from them with the audio towers, and caches the result."""
 
 import hashlib
 import json
@@ -57,7 +57,7 @@ def hear(
     The cache file is named after the clips, the counts and the seed, so that another recipe never reads it.
 
     Returns:
-        What is heard in clips and synthesised sounds, and in the made waveforms.
+        The clips and synthesised sounds, and the made waveforms, as heard.
     """
     recipe = [[clip.path.name, clip.label] for clip in clips], VARIANTS, MIXTURES, examples, seed, _TOWERS
     key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]

@@ -27,7 +27,7 @@ from research.alignment.train import CACHE, centred, prepare
 _FOLDS = 4
 
 HeardWindows = list[tuple[Tensor, Tensor, Tensor, Tensor]]
-"""What `Ears.hear` returns for each window of a clip."""
+"""The result of `Ears.hear` for each window of a clip."""
 
 
 @torch.inference_mode()

@@ -16,4 +16,4 @@ def test_the_embedded_store_and_local_mode_find_what_brute_force_finds(tmp_path:
     assert {("embedded", 80), ("embedded", 120), ("qdrant-client local", 80)} <= set(rows)
     assert all(rows[key]["recall"] == 1.0 for key in rows if key[0] != "faiss hnsw")
     assert rows["embedded", 80]["query_ratio"] == 1.0
-    assert any(note.startswith("qdrant-client local is left out at 120") for note in document["notes"])
+    assert any(note.startswith("qdrant-client local is omitted at 120") for note in document["notes"])

@@ -103,7 +103,7 @@ def test_text_that_looks_like_markdown_stays_in_its_place() -> None:
 def test_what_was_left_out_is_said_once_with_the_reason() -> None:
     left_out = Measures({"cider": np.array([0.1])}, {"cider": Figure(0.1, 0.1, 0.1)}, {"spice": "no jar"})
     text = report(rows=[Row("one", left_out), Row("two", left_out)], baseline=None).markdown()
-    assert text.count("- spice is left out: no jar") == 1
+    assert text.count("- spice is omitted: no jar") == 1
 
 
 def test_the_picture_is_a_png_of_twelve_hundred_pixels_and_the_markdown_shows_it(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_write_that_fails_keeps_the_old_report(tmp_path: Path, monkeypatch: py
     ("changes", "message"),
     [
         ({"rows": []}, "needs a row"),
-        ({"baseline": "other"}, "'other' is none of the rows: nearest, full"),
+        ({"baseline": "other"}, "'other' is not among the rows: nearest, full"),
         ({"rows": [Row("one", measures([0.1])), Row("one", measures([0.2]))], "baseline": None}, "one name"),
         ({"rows": [Row("one", measures([0.1])), Row("two", measures([0.2, 0.3]))], "baseline": None}, "unlike numbers"),
     ],

@@ -61,7 +61,7 @@ def _centre(bundle: str, clips: Path, captions: Path, out: Path, settings: Setti
     from models.clap.centring import CentredClap
     from models.clap.centring_fit import measure
     from models.device.plan import choose_plan
-    from service.jobs.work import corpus_limits
+    from service.jobs.corpus_reading import corpus_limits
     from service.loading import wishes
 
     check_free(out)

@@ -164,7 +164,7 @@ class Evaluator:
         from evaluation.domains import corpus_domain
 
         # Imported here: it takes the datastores with it, which completion and help do without.
-        from service.jobs.work import corpus_limits
+        from service.jobs.corpus_reading import corpus_limits
 
         return corpus_domain(file, self.wish.cache, clap, corpus_limits(self.settings.corpus), self.progress)
 

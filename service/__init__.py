@@ -1,1 +1,1 @@
-"""The HTTP face of drcap and the caption pipeline behind it."""
+"""The HTTP service of drcap, with the caption pipeline."""

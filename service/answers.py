@@ -1,4 +1,4 @@
-"""Captions as answers: JSON, plain text and subtitles."""
+"""Answers: writes captions as JSON, plain text and subtitles."""
 
 from collections.abc import Iterable
 
@@ -20,7 +20,7 @@ from service.schemas import (
 
 
 def render(caption: Caption, bundle: LoadedBundle, wanted: ResponseFormat) -> Response:
-    """The answer to a caption request, with its stages in a ``Server-Timing`` header."""
+    """Return the answer to a caption request, with the stages in a ``Server-Timing`` header."""
     headers = {"Server-Timing": server_timing(caption.seconds)}
     if wanted is ResponseFormat.text:
         return PlainTextResponse(caption.text + "\n", headers=headers)
@@ -52,7 +52,7 @@ def render(caption: Caption, bundle: LoadedBundle, wanted: ResponseFormat) -> Re
 
 
 def srt(segments: Iterable[Segment]) -> str:
-    """SubRip subtitles. They know no escapes, so what a player would take for markup is written with look-alikes."""
+    """Return SubRip subtitles. SubRip has no escapes, so look-alikes replace characters of markup."""
     return "\n".join(
         f"{number}\n{_clock(one.start, ',')} --> {_clock(one.end, ',')}\n{_line(one.caption).translate(_LOOK_ALIKES)}\n"
         for number, one in enumerate(segments, start=1)
@@ -60,7 +60,7 @@ def srt(segments: Iterable[Segment]) -> str:
 
 
 def vtt(segments: Iterable[Segment]) -> str:
-    """WebVTT subtitles; ``&``, ``<`` and ``>`` would be markup there, and ``-->`` the time of another cue."""
+    """Return WebVTT subtitles. ``&``, ``<`` and ``>`` are escaped, as markup and as part of ``-->`` in a cue time."""
     cues = [
         f"{_clock(one.start, '.')} --> {_clock(one.end, '.')}\n{_line(one.caption).translate(_ESCAPES)}\n"
         for one in segments
@@ -74,7 +74,7 @@ _NO_WORDS = "…"
 
 
 def _line(caption: str) -> str:
-    """A caption as one line with something in it: an empty line ends a cue, and a cue of nothing is an error."""
+    """Return a caption as one line that is never empty: an empty line ends a cue, and an empty cue is an error."""
     return " ".join(caption.split()) or _NO_WORDS
 
 

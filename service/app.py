@@ -1,4 +1,4 @@
-"""The app: middlewares, error handler, routers; its parts live as long as its lifespan."""
+"""The app: middleware, error handler and routers. Its parts exist during its lifespan."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from service.auth.guard import Guard, check_exposure, following, load_keyring
+from service.auth.guard import Guard, check_exposure, load_keyring, watching_keys
 from service.http.middleware import BodyLimit, BodyPace, BodyRule, RequestContext, SafeHeaders
 from service.http.problems import install_error_handler
 from service.loading import DEFAULT_LOADERS
@@ -22,7 +22,7 @@ from service.version import drcap_version
 
 
 class GuardedState(State):
-    """The state of a request, with what lets it in."""
+    """The state of a request, with the guard."""
 
     guard: Guard
 
@@ -32,10 +32,9 @@ def create_app(
     loaders: Loaders = DEFAULT_LOADERS,
     trace: Callable[[TracingSettings], Tracing | None] = open_tracing,
 ) -> FastAPI:
-    """Build the app; nothing but its keys is loaded before its lifespan starts.
+    """Build the app. Before its lifespan starts, it loads only the keys.
 
-    Raises `SettingsError` for keys that cannot be read, for an address that needs some, and for tracing without its
-    packages.
+    Raises `SettingsError` if keys cannot be read, if the address requires keys, or if tracing lacks its packages.
     """
     check_exposure(settings)
     metrics, keyring = Metrics(), load_keyring(settings.auth)
@@ -43,7 +42,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[GuardedState]:
-        with following(settings.auth, keyring, guard, metrics):
+        with watching_keys(settings.auth, keyring, guard, metrics):
             async with running(settings, loaders, metrics) as runtime, serving_ops(runtime):
                 yield {"runtime": runtime, "guard": guard}
         if tracing is not None:
@@ -71,6 +70,6 @@ def create_app(
     for routes in (captions, registration, domains, jobs, transcriptions, models, health, docs, page):
         app.include_router(routes.router)
     if settings.server.ops_port is None:
-        app.include_router(health.figures)
+        app.include_router(health.metrics_router)
     install_openapi(app)
     return app

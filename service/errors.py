@@ -1,11 +1,11 @@
-"""Errors that clients see, one class for each kind. This module imports nothing of the project."""
+"""Errors that clients see, with one class for each kind. This module imports nothing from the project."""
 
 from collections.abc import Mapping
 from typing import ClassVar
 
 
 class ServiceError(Exception):
-    """An error with the status, type and headers of its answer; `str(error)` is the detail."""
+    """An error with the status, type and headers of its answer. `str(error)` is the detail."""
 
     status: ClassVar[int] = 500
     slug: ClassVar[str] = "internal-error"
@@ -17,7 +17,7 @@ class ServiceError(Exception):
 
 
 class BadField(ServiceError):
-    """The detail begins with the field, as ``field: what is wrong``, where it is about one."""
+    """A field of the request is invalid. The detail names the field first, as ``field: what is wrong``."""
 
     status = 400
     slug = "bad-field"

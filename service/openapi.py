@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's, with the errors the service really answers."""
+"""The OpenAPI document: FastAPI's document with the real error answers of the service."""
 
 from typing import Any
 
@@ -10,11 +10,12 @@ from service.http.problems import MEDIA_TYPE
 from service.openai.errors import OPENAI_PREFIX, ErrorAnswer
 
 DESCRIPTION = (
-    "Captions of recordings in the words of a domain. Register a domain as a list of captions with"
+    "This service captions recordings in the words of a domain. Register a domain as a list of captions with"
     " `PUT /domains/{name}`, then send a recording to `POST /caption`. Errors are `application/problem+json`"
-    " after RFC 9457, with a stable `type` and the id of the request. Routes with a lock need a key where the service"
-    " has keys: scope `caption` to caption, `admin` to change domains and to follow jobs, either to look domains up."
-    " Under `/v1` the service speaks as OpenAI's API does, its errors too."
+    " documents of RFC 9457 with a stable `type` and the id of the request. If the service has keys, the routes with a"
+    " lock require one. A key with the scope `caption` can caption recordings. A key with the scope `admin` can change"
+    " domains and follow jobs. Either scope suffices to list, show and search domains. The routes under `/v1` have the"
+    " requests, answers and errors of OpenAI's API."
 )
 _REFERENCE = "#/components/schemas/{model}"
 _PROBLEMS = {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model="Problem")}}}
@@ -23,7 +24,7 @@ _FASTAPI_ERRORS = ("HTTPValidationError", "ValidationError")
 
 
 def install_openapi(app: FastAPI) -> None:
-    """Replace the app's OpenAPI document; it is built at the first request and kept."""
+    """Replace the OpenAPI document of the app. It is built at the first request and then kept."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -47,7 +48,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _correct_errors(responses: dict[str, Any], errors: dict[str, Any]) -> None:
-    """A wrong field is a 400 here, never FastAPI's 422, and every error has this content."""
+    """Set the content of all errors, and remove FastAPI's 422, because an invalid field is a 400 here."""
     if "HTTPValidationError" in str(responses.get("422", "")):
         del responses["422"]
     for status, response in responses.items():

@@ -1,4 +1,4 @@
-"""A port of its own for operations: /metrics, which the main port then lacks, /livez and /readyz."""
+"""A separate port for operations with /metrics, /livez and /readyz. The main port then has no /metrics."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def create_ops_app(runtime: Runtime) -> FastAPI:
-    """The app behind the port for operations, over the parts of the main one. No route of it needs a key."""
+    """Build the app for the operations port. It uses the runtime of the main app, and its routes require no key."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -32,17 +32,17 @@ def create_ops_app(runtime: Runtime) -> FastAPI:
     app.add_middleware(RequestContext, metrics=runtime.metrics)
     app.add_middleware(SafeHeaders)
     install_error_handler(app)
-    for router in (health.router, health.figures):
+    for router in (health.router, health.metrics_router):
         app.include_router(router)
     return app
 
 
 @asynccontextmanager
 async def serving_ops(runtime: Runtime) -> AsyncIterator[None]:
-    """Serve the port for operations meanwhile, if the settings have one.
+    """Serve the operations port during the block, if the settings name one.
 
-    It is open from before the main port opens until the last request there is answered, so that a start and a
-    drain can be watched. Raises `SettingsError` when the port cannot be had.
+    It opens before the main port and closes after the last request there, so that it can be used to watch a start and
+    a drain. Raises `SettingsError` if the port cannot be opened.
     """
     server = runtime.settings.server
     if server.ops_port is None:
@@ -63,7 +63,7 @@ async def serving_ops(runtime: Runtime) -> AsyncIterator[None]:
 
 
 class _Server(uvicorn.Server):
-    """A server inside another's process: signals are for the other one."""
+    """A server in the process of another one, which handles the signals."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

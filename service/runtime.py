@@ -1,4 +1,4 @@
-"""The running service: its parts, loaded while the port is already open."""
+"""The runtime of the service: its parts, which load while the port is already open."""
 
 import asyncio
 import logging
@@ -11,14 +11,14 @@ from typing import TypedDict, TypeVar
 from datastores.base import DomainStore
 from models.bundle.loaded import LoadedBundle
 from service.admission.permits import Permits
+from service.captioning.batched_models import BatchedModels
 from service.captioning.captioner import Captioner
-from service.captioning.domains import Domains
-from service.captioning.working_models import WorkingModels
+from service.captioning.domain_finder import DomainFinder
 from service.errors import DatastoreDown, NotReady
 from service.http.problems import TYPE_PREFIX
 from service.jobs.jobs import Jobs
 from service.jobs.records import JobRecord
-from service.jobs.work import Registrar
+from service.jobs.registrar import Registrar
 from service.monitoring.metrics import Metrics
 from service.settings import Settings
 from service.version import drcap_version
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Loaders:
-    """Load the two big parts: `bundle` blocks and is called in a thread, `store` is awaited."""
+    """Functions that load the two large parts. `bundle` blocks and runs in a thread; `store` is awaited."""
 
     bundle: Callable[[Settings], LoadedBundle]
     store: Callable[[Settings], Awaitable[DomainStore]]
@@ -37,18 +37,18 @@ class Loaders:
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts that answer requests, all loaded."""
+    """The loaded parts that answer requests."""
 
     bundle: LoadedBundle
     store: DomainStore
-    domains: Domains
-    models: WorkingModels
+    domains: DomainFinder
+    models: BatchedModels
     captioner: Captioner
     jobs: Jobs
 
 
 class Runtime:
-    """Everything a route needs. The app's lifespan builds it and hands it to the routes as request state."""
+    """Everything that routes use. The lifespan of the app builds it, and routes find it in the request state."""
 
     def __init__(self, settings: Settings, loaders: Loaders, metrics: Metrics) -> None:
         self.settings = settings
@@ -59,12 +59,12 @@ class Runtime:
         self._loaders = loaders
         self._parts: Parts | None = None
         self._opened: DomainStore | None = None
-        self._models: WorkingModels | None = None
+        self._models: BatchedModels | None = None
         self._jobs: Jobs | None = None
 
     @property
     def parts(self) -> Parts:
-        """The loaded parts. Raises `NotReady`, which names the missing ones."""
+        """The loaded parts. Raises `NotReady`, which names the missing parts."""
         if self._parts is None:
             what = "; ".join(f"the {part} {state}" for part, state in self.missing.items())
             raise NotReady(f"not ready: {what}", {"Retry-After": str(self.settings.admission.retry_after_seconds)})
@@ -75,14 +75,14 @@ class Runtime:
         return 0.0 if self._models is None else self._models.stalled()
 
     async def load(self) -> None:
-        """Load bundle and datastore at the same time. A failure is logged and shown by /readyz."""
+        """Load bundle and datastore at the same time. A failure is logged, and /readyz shows it."""
         bundle, store = await asyncio.gather(
             self._part("bundle", asyncio.to_thread(self._loaders.bundle, self.settings)),
             self._part("datastore", self._open_store()),
         )
         if bundle is None or store is None:
             return
-        models = WorkingModels(bundle, self.settings.batching, self.settings.admission.captions, self.metrics.queue)
+        models = BatchedModels(bundle, self.settings.batching, self.settings.admission.captions, self.metrics.queue)
         self._models = models
         await models.start()
         captioner = Captioner(bundle, store, models, self.settings.segments, self.settings.batching)
@@ -91,7 +91,7 @@ class Runtime:
         opening = Jobs.open(registrar.carry_out, self.settings, gauge, self._count_job)
         self._jobs = await self._part("jobs folder", opening)
         if self._jobs is not None:
-            domains = Domains(store, bundle.clap.fingerprint)
+            domains = DomainFinder(store, bundle.clap.fingerprint)
             self._parts = Parts(bundle, store, domains, models, captioner, self._jobs)
             self.metrics.set_model(
                 bundle=bundle.name,
@@ -120,7 +120,7 @@ class Runtime:
     def _count_job(self, record: JobRecord) -> None:
         progress = record.progress
         self.metrics.count_registration(record.state.value, progress.embedded, progress.reused)
-        # A client that waits gets the problem as its answer, which is counted there.
+        # A waiting client gets the problem as its answer, which is counted there.
         if record.problem is not None and not record.waited and record.problem.type == TYPE_PREFIX + DatastoreDown.slug:
             self.metrics.count_datastore_error()
 
@@ -136,14 +136,14 @@ class Runtime:
 
 
 class State(TypedDict):
-    """The state that the lifespan yields; starlette shows it as `request.state`."""
+    """The state that the lifespan yields. Starlette passes it on as `request.state`."""
 
     runtime: Runtime
 
 
 @asynccontextmanager
 async def running(settings: Settings, loaders: Loaders, metrics: Metrics) -> AsyncIterator[Runtime]:
-    """Load in the background, so that /livez and /readyz answer at once. Close at the end."""
+    """Load the runtime in the background, so that /livez and /readyz answer immediately. Close it at the end."""
     runtime = Runtime(settings, loaders, metrics)
     loading = asyncio.create_task(runtime.load())
     try:

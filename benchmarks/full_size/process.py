@@ -22,9 +22,9 @@ from models.device.plan import DevicePlan, choose_plan
 from models.llm.projector import Projector
 from models.prompt import Prompt, encode_prompt
 from service.audio.decoding import Recording
+from service.captioning.batched_models import BatchedModels
 from service.captioning.captioner import Captioner, CaptionOptions
 from service.captioning.stopwatch import Stopwatch
-from service.captioning.working_models import WorkingModels
 from service.loading import load_bundle, wishes
 from service.settings import LlmSettings, Settings
 
@@ -67,7 +67,7 @@ async def _caption_one(bundle: LoadedBundle, settings: Settings, asked: Row) -> 
     from datastores.edge.store import EdgeStore
     from datastores.registration import register
 
-    models = WorkingModels(bundle, settings.batching, settings.admission.captions)
+    models = BatchedModels(bundle, settings.batching, settings.admission.captions)
     await models.start()
     with tempfile.TemporaryDirectory() as folder:
         store = await EdgeStore.open(Path(folder))

@@ -1,1 +1,1 @@
-"""Admission: how much work is let in at a time."""
+"""Admission: limits how much work the service accepts at a time."""

@@ -1,4 +1,4 @@
-"""Permits: a bounded number of requests of one kind at a time; the rest are refused at once."""
+"""Permits: a limited number of requests of one kind at a time; others are refused immediately."""
 
 import time
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from service.settings import Settings, variable_name
 
 
 class Permits:
-    """Admits at most as many requests of one kind as the setting allows."""
+    """Admits as many requests of one kind at a time as the setting allows."""
 
     def __init__(self, kind: str, settings: Settings, metrics: Metrics) -> None:
         """
         Args:
             kind: the field of `AdmissionSettings` that holds the limit, and the label of the gauge.
-            settings: of the service.
-            metrics: their gauge of admitted requests follows the permits taken.
+            settings: settings of the service.
+            metrics: metrics with the gauge of admitted requests.
         """
         self._limit = int(getattr(settings.admission, kind))
         self._setting = variable_name("admission", kind)
@@ -29,10 +29,10 @@ class Permits:
 
     @contextmanager
     def take(self) -> Iterator[None]:
-        """Hold one permit. Raises `Overloaded` when none is left."""
+        """Hold one permit during the block. Raises `Overloaded` if all are taken."""
         if self._taken >= self._limit:
             raise Overloaded(
-                f"{self._taken} requests of this kind are under way, the most allowed ({self._setting})",
+                f"{self._taken} requests of this kind are under way, which is the limit ({self._setting})",
                 {"Retry-After": str(self._rate.retry_after(1))},
             )
         if not self._taken:
@@ -44,7 +44,7 @@ class Permits:
         finally:
             self._taken -= 1
             self._gauge.dec()
-            # A refused client waits for the next request to finish: record the time between two of them.
+            # A refused client waits until the next request finishes, so record the time between two ends.
             now = time.monotonic()
             self._rate.record(1, now - self._since)
             self._since = now

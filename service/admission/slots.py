@@ -1,4 +1,4 @@
-"""Who may register now: one job a domain, and a bounded number in all."""
+"""Job slots: one registration per domain at a time, and a limited number in total."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -10,27 +10,33 @@ from service.settings import Settings, variable_name
 
 
 class JobSlots:
-    """The domains that are uploaded to, wait, or are registered, each with the id of its job."""
+    """The domains with a registration that is uploading, waiting or running, each with the id of its job."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, drop_upload: Callable[[str], None]) -> None:
+        """
+        Args:
+            settings: settings of the service, which limit the number of registrations.
+            drop_upload: removes the upload of the job with this id.
+        """
+        self._drop_upload = drop_upload
         self._limit = settings.admission.registrations + settings.jobs.waiting
         self._retry_after = str(settings.admission.retry_after_seconds)
         self._taken: dict[str, str] = {}
 
     @contextmanager
-    def reserve(self, domain: str, drop: Callable[[str], None]) -> Iterator[str]:
-        """Hold a domain while its corpus is uploaded; gives the id of the job to be.
+    def reserve(self, domain: str) -> Iterator[str]:
+        """Hold a domain while its corpus is uploaded. Yields the id of the future job.
 
-        Unless `keep` was called meanwhile, the domain is free at the end and `drop` is called with the id.
+        At the end, unless `keep` has been called, the domain is free again and the upload is dropped.
 
         Raises:
             DomainBusy: the domain has a job.
-            Overloaded: there are as many jobs as are let in.
+            Overloaded: the number of jobs is at its limit.
         """
         self.check_free(domain)
         if len(self._taken) >= self._limit:
             raise Overloaded(
-                f"{len(self._taken)} registrations are under way or waiting, as many as are let in"
+                f"{len(self._taken)} registrations are under way or waiting, which is the limit"
                 f" ({variable_name('admission', 'registrations')} and {variable_name('jobs', 'waiting')})",
                 {"Retry-After": self._retry_after},
             )
@@ -42,14 +48,14 @@ class JobSlots:
         finally:
             if self._taken.get(domain) == uploading:
                 del self._taken[domain]
-                drop(job)
+                self._drop_upload(job)
 
     def check_free(self, domain: str) -> None:
         """Raise `DomainBusy` while the domain has a job."""
         if domain in self._taken:
             raise DomainBusy(
-                f"domain {domain!r} is being registered by job {self._taken[domain]};"
-                " try again when that is done, or cancel it"
+                f"job {self._taken[domain]} is registering domain {domain!r};"
+                " try again when it has finished, or cancel it"
             )
 
     def keep(self, domain: str, job: str) -> None:
@@ -57,6 +63,6 @@ class JobSlots:
         self._taken[domain] = job
 
     def release(self, domain: str, job: str) -> None:
-        """The job is done with the domain."""
+        """Free the domain that a job holds."""
         if self._taken.get(domain) == job:
             del self._taken[domain]

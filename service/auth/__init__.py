@@ -1,1 +1,1 @@
-"""Who may ask what: keys, the file they are in, and the guard of the routes."""
+"""Authorisation: keys, the file with the keys, and the guard of the routes."""

@@ -1,4 +1,4 @@
-"""The file of keys while the service runs: what changes in it is taken over, so that a key is revoked in seconds."""
+"""Key watch: passes changes in the file of keys to the running service, so that a key can be revoked in seconds."""
 
 import logging
 import threading
@@ -14,15 +14,15 @@ logger = logging.getLogger(__name__)
 
 
 class KeyWatch:
-    """Reads a file of keys again when it has changed; one that cannot be read leaves the keys as they are."""
+    """Reads a file of keys again when it has changed. If the file cannot be read, the keys stay."""
 
     def __init__(self, path: Path, keyring: Keyring, take: Callable[[Keyring], None], stale: Callable[[bool], None]):
         """
         Args:
-            path: of the file.
-            keyring: what was read of it so far.
-            take: is given the keys whenever they are others than before.
-            stale: is told whether the file has changed to what cannot be read.
+            path: path of the file.
+            keyring: the keys read from it before.
+            take: is called with the new keys after each change.
+            stale: is called with whether the file has changed and cannot be read.
         """
         self._path = path
         self._keyring = keyring
@@ -32,35 +32,35 @@ class KeyWatch:
         self._problem: str | None = None
 
     def check(self) -> None:
-        """Look at the file once, and take over what is new. Blocks."""
+        """Check the file once, and pass on new keys. Blocks."""
         try:
-            # Before the file is read: what is written meanwhile is then seen the next time.
+            # Taken before the file is read, so that a change during the reading is seen next time.
             seen = _signature(self._path)
             if seen == self._seen:
                 return
             keyring = Keyring.from_file(self._path)
         except (OSError, KeysError) as error:
-            # It may become readable by what leaves no trace in its signature, so it is tried again each time.
+            # The file may become readable without a change of its signature, so try again each time.
             self._seen = None
             self._fail(str(error))
             return
         self._seen, self._problem = seen, None
         self._stale(False)
         if keyring.keys != self._keyring.keys:
-            logger.info("the keys of %s were read anew: %s", self._path, _difference(self._keyring, keyring))
+            logger.info("the keys in %s have changed: %s", self._path, _difference(self._keyring, keyring))
             self._keyring = keyring
             self._take(keyring)
 
     def _fail(self, problem: str) -> None:
         self._stale(True)
         if problem != self._problem:
-            logger.error("the keys stay as they were, for the file has changed and cannot be read: %s", problem)
+            logger.error("the keys stay as they were, because the file has changed and cannot be read: %s", problem)
             self._problem = problem
 
 
 @contextmanager
 def watched(watch: KeyWatch, seconds: float = SECONDS) -> Iterator[None]:
-    """Check the file so often meanwhile, in a thread of its own, which no request waits for."""
+    """Check the file every `seconds` during the block, in a separate thread so that no request waits."""
     stop = threading.Event()
 
     def check() -> None:
@@ -68,7 +68,7 @@ def watched(watch: KeyWatch, seconds: float = SECONDS) -> Iterator[None]:
             try:
                 watch.check()
             except Exception:
-                # The thread must not end of it: a key that is revoked later would go on working.
+                # An error must not end the thread: a key that is revoked later would still work.
                 logger.exception("the keys could not be checked")
 
     thread = threading.Thread(target=check, name="keys", daemon=True)
@@ -77,12 +77,12 @@ def watched(watch: KeyWatch, seconds: float = SECONDS) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        # A file system that hangs keeps nobody from stopping.
+        # The timeout lets the service stop even if the file system hangs.
         thread.join(seconds)
 
 
 def _signature(path: Path) -> tuple[int, ...]:
-    """Changes with the file's content, and with its permissions, whoever changes them and however."""
+    """Return a signature of a file that changes with its content and with its permissions."""
     about = path.stat()
     return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
 

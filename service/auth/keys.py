@@ -1,4 +1,4 @@
-"""Keys: who may ask what. Only their digests are kept, in a file or a variable; the service never writes them."""
+"""Keys and their rights. A file or a variable holds only digests of the keys; the service never writes them."""
 
 import hashlib
 import hmac
@@ -16,13 +16,14 @@ _DIGEST = r"^sha256:[0-9a-f]{64}$"
 
 
 class KeysError(ValueError):
-    """Keys that cannot be read; the message says where they are wrong and never shows one."""
+    """The keys cannot be read. The message says where the error is and never shows a key."""
 
 
 class Scope(StrEnum):
-    """What a key is for; with either, domains are listed, shown and searched.
+    """The rights of a key. With either scope a key can list, show and search domains.
 
-    `caption` captions recordings. `admin` registers, exports and removes domains, and follows and cancels jobs.
+    With `caption` it can caption recordings. With `admin` it can register, export and remove domains, and follow and
+    cancel jobs.
     """
 
     caption = "caption"
@@ -30,14 +31,14 @@ class Scope(StrEnum):
 
 
 class Key(BaseModel):
-    """One key as it is stored.
+    """A stored key.
 
     Attributes:
-        name: for logs and metrics.
-        digest: ``sha256:`` and the hex digest of the key. A key has 256 random bits, so nothing slower is needed.
-        scopes: what it may do; none implies another.
-        domains: the only domains it reaches; None for all.
-        requests_per_minute: None for as many as the service takes.
+        name: name in logs and metrics.
+        digest: ``sha256:`` and the hex digest of the key. A key has 256 random bits, so a fast hash suffices.
+        scopes: rights of the key; no scope implies another.
+        domains: domains that the key may use; None for all.
+        requests_per_minute: largest rate; None for no limit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,7 +50,7 @@ class Key(BaseModel):
     requests_per_minute: float | None = Field(default=None, gt=0)
 
     def reaches(self, domain: str) -> bool:
-        """Whether the key is for this domain too."""
+        """Return whether the key may use this domain."""
         return self.domains is None or domain in self.domains
 
 
@@ -63,11 +64,11 @@ class Keyring:
     """The keys of a service.
 
     Attributes:
-        keys: each of them, in order.
+        keys: the keys, in order.
     """
 
     def __init__(self, keys: Sequence[Key]) -> None:
-        """Raises `KeysError` for two keys of one name or one digest."""
+        """Raises `KeysError` if two keys have the same name or digest."""
         for what in ("name", "digest"):
             values = [getattr(key, what) for key in keys]
             doubled = {value for value in values if values.count(value) > 1}
@@ -76,9 +77,9 @@ class Keyring:
         self.keys = tuple(keys)
 
     def find(self, presented: str) -> Key | None:
-        """The key that was presented, or None.
+        """Return the presented key, or None if it is unknown.
 
-        Compares digests, in constant time and with every key: how long it takes says nothing of the secrets.
+        The digest is compared with each key in constant time, so the duration reveals nothing about the secrets.
         """
         digest = digest_of(presented)
         found = None
@@ -89,11 +90,11 @@ class Keyring:
 
     @classmethod
     def parse(cls, text: str, where: str) -> "Keyring":
-        """``{"keys": [...]}`` as JSON. Raises `KeysError`, naming `where`."""
+        """Parse ``{"keys": [...]}`` as JSON. Raises `KeysError`, which names `where`."""
         try:
             return cls(_KeyFile.model_validate(json.loads(text)).keys)
         except ValidationError as error:
-            # The input is left out: somebody may have put the key itself where its digest belongs.
+            # The message omits the input, because someone may have put a key in the place of its digest.
             problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
             raise KeysError(f"{where}: {problems}") from None
         except ValueError as error:
@@ -109,10 +110,10 @@ class Keyring:
 
 
 def digest_of(key: str) -> str:
-    """What is stored of a key."""
+    """Return the digest that is stored for a key."""
     return "sha256:" + hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def new_key() -> str:
-    """A key nobody has seen."""
+    """Return a new random key."""
     return PREFIX + secrets.token_urlsafe(_SECRET_BYTES)

@@ -1,1 +1,1 @@
-"""The caption pipeline: recordings in, captions out. It knows nothing of HTTP."""
+"""The caption pipeline: it turns recordings into captions. It does not depend on HTTP."""

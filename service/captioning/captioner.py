@@ -1,4 +1,4 @@
-"""The caption pipeline: recordings -> captions. It knows nothing of HTTP."""
+"""The caption pipeline: recordings -> captions. It does not depend on HTTP."""
 
 import asyncio
 import math
@@ -13,29 +13,29 @@ from models.conditioning.method import Written
 from models.decoder import GenerationOptions
 from models.vectors import FloatArray
 from service.audio.decoding import Recording
-from service.captioning.hearing import Heard, Part, hear, plan
-from service.captioning.progress import Report, Tally, unreported
+from service.captioning.batched_models import BatchedModels
+from service.captioning.caption_writer import CaptionWriter
+from service.captioning.hearing import HeardRecording, Stretch, hear, plan_hearing
+from service.captioning.progress import ProgressCounter, ProgressListener, ignore_progress
 from service.captioning.segments import Segment, Timeline
 from service.captioning.sounds import Sound
 from service.captioning.stopwatch import Stopwatch
-from service.captioning.working_models import WorkingModels
-from service.captioning.writing import Writer
 from service.settings import BatchingSettings, SegmentsSettings
 
 
 @dataclass(frozen=True)
 class CaptionOptions:
-    """How one recording is captioned.
+    """Options for the caption of one recording.
 
     Attributes:
-        similar_captions: similar captions in the prompt and the answer; 0 for none.
-        generation: how the text is written.
-        by_window: also caption each part that sounds different, and tell which kinds of sound are heard when.
+        similar_captions: number of similar captions in the prompt and in the answer; may be 0.
+        generation: options of the decoder.
+        with_segments: also caption each stretch that sounds different, and list the sounds with their times.
     """
 
     similar_captions: int
     generation: GenerationOptions
-    by_window: bool = False
+    with_segments: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Caption:
     """A captioned recording.
 
     Attributes:
-        text: the caption of the whole.
+        text: the caption of the whole recording.
         version: the version of the domain.
         duration: seconds of the recording.
-        similar: the similar captions of the prompt, best first.
-        segments: captions of the parts, in order; empty unless asked for.
-        sounds: kinds of sound that stand out; empty unless segments were asked for.
-        tokens: tokens written, those of the segments included.
+        similar: the similar captions in the prompt, best first.
+        segments: captions of the stretches, in order; empty without the option `with_segments`.
+        sounds: kinds of sound that stand out; empty without the option `with_segments`.
+        tokens: tokens written, including those of the segments.
         seconds: seconds by stage.
     """
 
@@ -64,21 +64,21 @@ class Caption:
 
 
 class Captioner:
-    """Captions recordings in the words of a domain. Many may be under way at the same time."""
+    """Captions recordings in the words of a domain. It serves many recordings at the same time."""
 
     def __init__(
         self,
         bundle: LoadedBundle,
         store: DomainStore,
-        models: WorkingModels,
+        models: BatchedModels,
         segments: SegmentsSettings | None = None,
         batching: BatchingSettings | None = None,
     ) -> None:
         self.bundle = bundle
         self._models = models
-        self._writer = Writer(bundle, store, models)
+        self._writer = CaptionWriter(bundle, store, models)
         wished, usual = segments or SegmentsSettings(), bundle.segments
-        self._moment_seconds = usual.window_seconds if wished.window_seconds is None else wished.window_seconds
+        self._segment_seconds = usual.window_seconds if wished.window_seconds is None else wished.window_seconds
         self._similarity = usual.similarity if wished.similarity is None else wished.similarity
         self._captions_at_once = (batching or BatchingSettings()).prompts * len(bundle.decoders)
 
@@ -89,48 +89,48 @@ class Captioner:
         options: CaptionOptions,
         watch: Stopwatch,
         deadline: float = math.inf,
-        report: Report = unreported,
+        listener: ProgressListener = ignore_progress,
     ) -> Caption:
-        """Caption one recording, and each part of it that sounds different if asked to.
+        """Caption one recording, and with the option `with_segments` each stretch of it that sounds different.
 
         Args:
             recording: the decoded recording.
             version: the version of the domain.
-            options: how it is captioned.
+            options: options of the caption.
             watch: times the stages.
-            deadline: monotonic seconds; no model starts on the request afterwards.
-            report: takes reports of the progress.
+            deadline: monotonic seconds; afterwards no model starts work for this request.
+            listener: receives the progress.
 
         Raises:
-            DatastoreError: the domain does not answer.
+            DatastoreError: the datastore fails.
             Expired, QueueFull, BatcherClosed, WorkerDied: see `service.batching.batcher.Batcher.run`.
         """
-        moment_seconds = self._moment_seconds if options.by_window else math.inf
-        planned = await asyncio.to_thread(plan, recording, self.bundle.clap, moment_seconds)
-        tally = Tally(report, len(planned.windows), 1 + len(planned.moments))
+        segment_seconds = self._segment_seconds if options.with_segments else math.inf
+        planned = await asyncio.to_thread(plan_hearing, recording, self.bundle.clap, segment_seconds)
+        counter = ProgressCounter(listener, len(planned.windows), 1 + len(planned.segment_windows))
         with watch.stage("embed_audio"):
-            heard = await hear(planned, self.bundle.clap, self._models, self._similarity, deadline, tally.heard)
-        asked = _asked(heard, options.by_window)
-        tally.expect(len(asked))
+            heard = await hear(planned, self.bundle.clap, self._models, self._similarity, deadline, counter.heard)
+        targets = _vectors_to_caption(heard, options.with_segments)
+        counter.expect(len(targets))
         timeline, tokens, first = Timeline(), 0, Written("", 0, ())
-        # In pieces, so that the neighbours of one piece and their vectors are freed before the next.
-        for start in range(0, len(asked), self._captions_at_once):
-            piece = asked[start : start + self._captions_at_once]
+        # In pieces, so that the neighbours of a piece and their vectors are freed before the next piece.
+        for start in range(0, len(targets), self._captions_at_once):
+            piece = targets[start : start + self._captions_at_once]
             queries = np.stack([vector for vector, _ in piece])
             written = await self._writer.write(
                 queries, version, options.similar_captions, options.generation, watch, deadline
             )
             segments = [
-                Segment(part.start, part.end, one.text)
-                for (_, part), one in zip(piece, written, strict=True)
-                if part is not None
+                Segment(stretch.start, stretch.end, one.text)
+                for (_, stretch), one in zip(piece, written, strict=True)
+                if stretch is not None
             ]
             if start == 0:
                 first = written[0]
             tokens += sum(one.tokens for one in written)
             finished = timeline.add(segments)
-            last = start + len(piece) == len(asked)
-            tally.wrote(len(written), (*finished, *timeline.rest) if last else finished)
+            last = start + len(piece) == len(targets)
+            counter.wrote(len(written), (*finished, *timeline.rest) if last else finished)
         return Caption(
             text=first.text,
             version=version,
@@ -143,13 +143,13 @@ class Captioner:
         )
 
 
-def _asked(heard: Heard, by_window: bool) -> list[tuple[FloatArray, Part | None]]:
-    """Return the vectors to caption, the clip's first, each with the part it stands for.
+def _vectors_to_caption(heard: HeardRecording, with_segments: bool) -> list[tuple[FloatArray, Stretch | None]]:
+    """Return the vectors to caption, the clip's first, each with its stretch if its caption becomes a segment.
 
-    A recording that sounds the same throughout has the clip's caption only.
+    A recording with only one stretch needs only the caption of the clip.
     """
-    if not by_window:
+    if not with_segments:
         return [(heard.clip, None)]
-    if len(heard.parts) == 1:
-        return [(heard.clip, heard.parts[0])]
-    return [(heard.clip, None), *((part.vector, part) for part in heard.parts)]
+    if len(heard.stretches) == 1:
+        return [(heard.clip, heard.stretches[0])]
+    return [(heard.clip, None), *((stretch.vector, stretch) for stretch in heard.stretches)]

@@ -1,4 +1,4 @@
-"""Frames: what a CLAP heard of a recording, step by step, and when."""
+"""Frames: the features that a CLAP hears in a recording, step by step, with their times."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.vectors import FloatArray
 from service.audio.windows import Window
 
-FloatArray = NDArray[np.float32]
 Times = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Frames:
-    """Frames in the order of time.
+class TimedFrames:
+    """Frames of a recording in order of time.
 
     Attributes:
-        features: float32 [frames, features], as `models.clap.base.Clap.hear` gives them.
-        starts: in seconds of the recording [frames].
-        ends: in seconds [frames].
+        features: float32 [frames, features], from `models.clap.base.Clap.hear`.
+        starts: start of each frame in seconds [frames].
+        ends: end of each frame in seconds [frames].
     """
 
     features: FloatArray
@@ -27,8 +27,8 @@ class Frames:
     ends: Times
 
     @classmethod
-    def of(cls, windows: Sequence[Window], heard: Sequence[FloatArray]) -> "Frames":
-        """Those of windows that do not overlap, with what was heard of each [frames, features]."""
+    def of(cls, windows: Sequence[Window], heard: Sequence[FloatArray]) -> "TimedFrames":
+        """Return the frames of windows that do not overlap, from the features of each window [frames, features]."""
         edges = [
             np.linspace(one.heard_from, one.heard_to, len(own) + 1) for one, own in zip(windows, heard, strict=True)
         ]
@@ -36,7 +36,7 @@ class Frames:
         return cls(np.concatenate(heard), starts, ends)
 
     def within(self, start: float, end: float) -> slice:
-        """Rows of the frames whose middles lie between two times; where none does, the one that comes next or last."""
+        """Return the rows of frames with their middle between two times; if there is none, the next or the last row."""
         first, last = np.searchsorted((self.starts + self.ends) / 2, [start, end])
         first = min(int(first), len(self.features) - 1)
         return slice(first, max(int(last), first + 1))

@@ -1,4 +1,4 @@
-"""Hearing: a recording -> the vector of the whole, and of each of its parts that sound different; and what sounds."""
+"""Hearing: a recording -> the vector of the clip, the vectors of its stretches, and the sounds in it."""
 
 import asyncio
 import math
@@ -7,28 +7,26 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.clap.base import Clap
+from models.vectors import FloatArray
 from service.audio.decoding import Recording
 from service.audio.windows import Window
-from service.captioning.frames import Frames
-from service.captioning.segments import alike
+from service.captioning.batched_models import BatchedModels
+from service.captioning.frames import TimedFrames
+from service.captioning.segments import group_alike
 from service.captioning.sounds import Sound, find_sounds
-from service.captioning.working_models import WorkingModels
 
-FloatArray = NDArray[np.float32]
-
-# So many windows are heard between two reports.
+# Windows heard between two progress reports.
 _WINDOWS_AT_ONCE = 16
-# Moments that share frames overlap by half, which costs nothing: of recordings put one behind the other aisfx alone
-# found the borders so with an F of 0.94, without overlap with one of 0.90.
+# Segment windows that share frames overlap by half at no cost. In concatenated recordings, aisfx alone found the
+# borders with an F-score of 0.94 with the overlap, and of 0.90 without.
 _HEARINGS = 2
 
 
 @dataclass(frozen=True)
-class Part:
-    """A stretch of a recording that sounds the same throughout: seconds, and its unit vector [d]."""
+class Stretch:
+    """A stretch of a recording that sounds the same throughout: its times in seconds and its unit vector [d]."""
 
     start: float
     end: float
@@ -36,87 +34,92 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A recording as the CLAP hears it.
+class HeardRecording:
+    """The vectors and sounds of a recording.
 
     Attributes:
-        clip: unit vector of the whole [d].
-        parts: in order, without gap; at least one.
-        sounds: what stands out, apart from any domain; none unless parts were wanted.
+        clip: unit vector of the whole recording [d].
+        stretches: in order, without gaps; at least one.
+        sounds: sounds that stand out, whatever the domain; empty if the plan has no segment windows.
     """
 
     clip: FloatArray
-    parts: tuple[Part, ...]
+    stretches: tuple[Stretch, ...]
     sounds: tuple[Sound, ...] = ()
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The windows to be heard, all but silent ones.
+class HearingPlan:
+    """The windows of a recording that the CLAP hears. Silent windows are omitted.
 
     Attributes:
-        windows: each is heard once. Those of the whole come first, in the CLAP's own windows.
-        whole: how many these are.
-        moments: stretches that are compared with their neighbours, in order; none when no parts are wanted.
-        duration: of the recording in seconds.
-        silent: whether there was nothing but silence to be heard.
+        windows: the windows to hear, each once. Those of the clip come first and have the length that the CLAP expects.
+        whole: number of windows of the clip.
+        segment_windows: windows that are compared with their neighbours, in order; empty if no stretches are wanted.
+        duration: seconds of the recording.
+        silent: whether the whole recording is silent.
     """
 
     windows: list[Window]
     whole: int
-    moments: list[Window]
+    segment_windows: list[Window]
     duration: float
     silent: bool = False
 
     @property
     def in_time(self) -> slice:
-        """Of the windows, those that tell what is heard when: the shortest ones."""
+        """Rows of the windows that show when a sound is heard: the shortest windows."""
         return slice(self.whole if len(self.windows) > self.whole else 0, None)
 
 
-def plan(recording: Recording, clap: Clap, moment_seconds: float = math.inf) -> Plan:
-    """Cut a recording into what is to be heard: the windows of the whole, whatever else is wanted.
+def plan_hearing(recording: Recording, clap: Clap, segment_seconds: float = math.inf) -> HearingPlan:
+    """Cut a recording into the windows to hear. The windows of the clip are the same with and without segments.
 
-    A CLAP whose frames are shorter than moments hears nothing twice. One that hears windows as a whole hears shorter
-    moments by themselves, one beside the other.
+    A CLAP whose frames are shorter than the segment windows hears nothing twice. Another CLAP hears shorter segment
+    windows in addition; these do not overlap.
 
     Args:
-        recording: what is heard.
-        clap: hears it.
-        moment_seconds: longest stretch that parts are made of, at most the CLAP's window. Infinite when no parts are
-            wanted.
+        recording: the decoded recording.
+        clap: the CLAP that will hear it.
+        segment_seconds: largest length of a segment window; the CLAP's window is another limit. Infinite if no
+            stretches are wanted.
     """
     audible = _audible(recording.cut(clap.window_seconds))
     whole, silent = audible, audible[0].silent
-    if math.isinf(moment_seconds):
-        return Plan(whole, len(whole), [], recording.duration, silent)
-    longest = min(moment_seconds, clap.window_seconds)
+    if math.isinf(segment_seconds):
+        return HearingPlan(whole, len(whole), [], recording.duration, silent)
+    longest = min(segment_seconds, clap.window_seconds)
     in_frames = clap.frame_seconds < longest
-    moments = _audible(recording.cut(longest, _HEARINGS if in_frames else 1))
-    by_themselves = not in_frames and longest < clap.window_seconds and len(moments) > 1
-    windows = [*whole, *moments] if by_themselves else whole
-    return Plan(windows, len(whole), moments, recording.duration, silent)
+    segment_windows = _audible(recording.cut(longest, _HEARINGS if in_frames else 1))
+    by_themselves = not in_frames and longest < clap.window_seconds and len(segment_windows) > 1
+    windows = [*whole, *segment_windows] if by_themselves else whole
+    return HearingPlan(windows, len(whole), segment_windows, recording.duration, silent)
 
 
 def _audible(windows: list[Window]) -> list[Window]:
-    """Those that are not silent, or all where there are no others: what is heard in silence would be nobody's sound."""
+    """Return the windows that are not silent, or all windows if all are silent: a CLAP hears sounds even in silence."""
     return [one for one in windows if not one.silent] or windows
 
 
 async def hear(
-    planned: Plan, clap: Clap, models: WorkingModels, similarity: float, deadline: float, tell: Callable[[int], None]
-) -> Heard:
-    """Hear what is planned, and join neighbouring moments whose cosine is at least `similarity`.
+    planned: HearingPlan,
+    clap: Clap,
+    models: BatchedModels,
+    similarity: float,
+    deadline: float,
+    tell: Callable[[int], None],
+) -> HeardRecording:
+    """Hear the planned windows, and join neighbouring segment windows into stretches.
 
-    Silence belongs to the part before it.
+    Silence belongs to the stretch before it.
 
     Args:
-        planned: the windows.
-        clap: that it is planned for.
-        models: hear with that CLAP.
-        similarity: see `service.captioning.segments.alike`.
-        deadline: see `service.batching.batcher.Batcher.run`, as for what is raised.
-        tell: is told how many more windows are heard.
+        planned: the windows to hear.
+        clap: the CLAP of the plan.
+        models: the models in batches; they hear with that CLAP.
+        similarity: smallest cosine of stretches that are joined; see `service.captioning.segments.group_alike`.
+        deadline: monotonic seconds; see `service.batching.batcher.Batcher.run`, also for the errors.
+        tell: is called with the number of windows that have just been heard.
     """
     frames: list[FloatArray] = []
     for start in range(0, len(planned.windows), _WINDOWS_AT_ONCE):
@@ -126,28 +129,31 @@ async def hear(
     return await asyncio.to_thread(_made_of, frames, planned, clap, similarity)
 
 
-def _made_of(heard: Sequence[FloatArray], planned: Plan, clap: Clap, similarity: float) -> Heard:
-    """The recording of which these are the frames, window by window."""
+def _made_of(heard: Sequence[FloatArray], planned: HearingPlan, clap: Clap, similarity: float) -> HeardRecording:
+    """Return the heard recording from the frames of each window [frames, features]."""
     [clip] = clap.embed_frames([np.concatenate(heard[: planned.whole])])
-    if not planned.moments:
-        return Heard(clip, (Part(0.0, planned.duration, clip),))
-    frames = Frames.of(planned.windows[planned.in_time], heard[planned.in_time])
+    if not planned.segment_windows:
+        return HeardRecording(clip, (Stretch(0.0, planned.duration, clip),))
+    frames = TimedFrames.of(planned.windows[planned.in_time], heard[planned.in_time])
     sounds: tuple[Sound, ...] = ()
     if clap.sound_names and not planned.silent:
         sounds = find_sounds(frames, clap.score_sounds(frames.features), clap.sound_names)
-    return Heard(clip, _parts(frames, planned, clap, similarity), sounds)
+    return HeardRecording(clip, _stretches(frames, planned, clap, similarity), sounds)
 
 
-def _parts(frames: Frames, planned: Plan, clap: Clap, similarity: float) -> tuple[Part, ...]:
-    moments = planned.moments
-    vectors = clap.embed_frames([frames.features[frames.within(one.heard_from, one.heard_to)] for one in moments])
-    groups = alike(vectors, similarity)
-    # Moments overlap in what they hear and not in the time they speak for, so a frame is of one part.
+def _stretches(frames: TimedFrames, planned: HearingPlan, clap: Clap, similarity: float) -> tuple[Stretch, ...]:
+    segment_windows = planned.segment_windows
+    vectors = clap.embed_frames(
+        [frames.features[frames.within(one.heard_from, one.heard_to)] for one in segment_windows]
+    )
+    groups = group_alike(vectors, similarity)
+    # Segment windows overlap in what they hear but not in the time they stand for, so each frame is in one stretch.
     spoken = [
-        np.concatenate([frames.features[frames.within(one.start, one.end)] for one in moments[g]]) for g in groups
+        np.concatenate([frames.features[frames.within(one.start, one.end)] for one in segment_windows[group]])
+        for group in groups
     ]
-    edges = [0.0, *(moments[one.start].start for one in groups[1:]), planned.duration]
+    edges = [0.0, *(segment_windows[one.start].start for one in groups[1:]), planned.duration]
     return tuple(
-        Part(start, end, vector)
+        Stretch(start, end, vector)
         for (start, end), vector in zip(pairwise(edges), clap.embed_frames(spoken), strict=True)
     )

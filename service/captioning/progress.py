@@ -1,4 +1,4 @@
-"""Progress: how far the captioning of one recording is, and reports of it."""
+"""Progress of the caption of one recording: counting, reporting and reading it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -17,14 +17,14 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True)
-class Progress:
-    """One report.
+class CaptionProgress:
+    """One progress report.
 
     Attributes:
         stage: the stage under way.
         done: finished share of the work, 0 to 1; it never falls from one report to the next.
-        segments: segments finished since the report before, in order. All reports together have all segments of the
-            caption.
+        segments: segments finished since the previous report, in order. All reports together contain each segment of
+            the caption once.
     """
 
     stage: Stage
@@ -36,27 +36,27 @@ class Progress:
         return replace(self, segments=earlier.segments + self.segments)
 
 
-Report = Callable[[Progress], None]
-"""Takes a report. It is called in the event loop and must neither block nor raise."""
+ProgressListener = Callable[[CaptionProgress], None]
+"""Receives a report. It is called in the event loop and must neither block nor raise."""
 
 
-def unreported(_: Progress) -> None:
+def ignore_progress(_: CaptionProgress) -> None:
     """Ignore progress."""
 
 
-class Reports:
-    """Hands reports to one reader. Unread reports are merged, so at most one waits."""
+class ProgressMailbox:
+    """Passes reports to one reader. Unread reports are merged, so at most one waits."""
 
     def __init__(self) -> None:
         self._news = asyncio.Event()
-        self._unread: Progress | None = None
+        self._unread: CaptionProgress | None = None
 
-    def put(self, progress: Progress) -> None:
+    def put(self, progress: CaptionProgress) -> None:
         """Add a report."""
         self._unread = progress if self._unread is None else progress.after(self._unread)
         self._news.set()
 
-    async def until(self, task: "asyncio.Task[Any]") -> AsyncIterator[Progress]:
+    async def until(self, task: "asyncio.Task[Any]") -> AsyncIterator[CaptionProgress]:
         """Yield reports until `task` is done and its last report is read."""
         task.add_done_callback(lambda _: self._news.set())
         while not task.done() or self._unread is not None:
@@ -71,35 +71,35 @@ class Reports:
 _CAPTION_WINDOWS = 4
 
 
-class Tally:
+class ProgressCounter:
     """Counts the windows heard and captions written of one recording, and reports them."""
 
-    def __init__(self, report: Report, windows: int, captions: int) -> None:
+    def __init__(self, listener: ProgressListener, windows: int, captions: int) -> None:
         """
         Args:
-            report: takes the reports.
+            listener: receives the reports.
             windows: number of windows to hear.
             captions: largest number of captions to write.
         """
-        self._report = report
+        self._listener = listener
         self._windows, self._captions = windows, captions
         self._heard = self._written = 0
-        report(Progress(Stage.embed_audio, 0.0))
+        listener(CaptionProgress(Stage.embed_audio, 0.0))
 
     def heard(self, windows: int) -> None:
         """Count windows as heard."""
         self._heard += windows
-        self._report(Progress(Stage.embed_audio, self._done))
+        self._listener(CaptionProgress(Stage.embed_audio, self._done))
 
     def expect(self, captions: int) -> None:
         """Set the number of captions to write."""
         self._captions = captions
-        self._report(Progress(Stage.generate, self._done))
+        self._listener(CaptionProgress(Stage.generate, self._done))
 
     def wrote(self, captions: int, segments: tuple[Segment, ...]) -> None:
-        """Count captions as written; `segments` are finished with them."""
+        """Count captions as written, which finishes `segments`."""
         self._written += captions
-        self._report(Progress(Stage.generate, self._done, segments))
+        self._listener(CaptionProgress(Stage.generate, self._done, segments))
 
     @property
     def _done(self) -> float:

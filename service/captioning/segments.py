@@ -1,18 +1,17 @@
-"""Segments: what is heard when."""
+"""Segments: the timed captions of a recording, and the grouping of windows that sound alike."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from models.vectors import FloatArray
 
 
 @dataclass(frozen=True)
 class Segment:
-    """The caption of one part of a recording, from `start` to `end` seconds."""
+    """The caption of one stretch of a recording, from `start` to `end` seconds."""
 
     start: float
     end: float
@@ -20,7 +19,7 @@ class Segment:
 
 
 class Timeline:
-    """Segments as they are written, in order; those that follow each other with one caption become one."""
+    """Collects segments in order. Neighbouring segments with the same caption become one."""
 
     def __init__(self) -> None:
         self._finished: list[Segment] = []
@@ -28,16 +27,16 @@ class Timeline:
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """All of them."""
+        """All segments so far."""
         return (*self._finished, *self.rest)
 
     @property
     def rest(self) -> tuple[Segment, ...]:
-        """The last one, which what comes may still make longer."""
+        """The last segment, which the next one may still extend; empty before the first segment."""
         return () if self._last is None else (self._last,)
 
     def add(self, segments: Iterable[Segment]) -> tuple[Segment, ...]:
-        """Put segments behind the others; gives those that this finishes."""
+        """Append segments. Return the segments that cannot change any more."""
         already = len(self._finished)
         for one in segments:
             if self._last is not None and self._last.caption == one.caption:
@@ -48,23 +47,23 @@ class Timeline:
         return tuple(self._finished[already:])
 
 
-def alike(vectors: FloatArray, similarity: float) -> list[slice]:
-    """Join what follows each other and sounds alike, the two most alike first, until no neighbours are alike enough.
+def group_alike(vectors: FloatArray, similarity: float) -> list[slice]:
+    """Join neighbouring rows that sound alike, the most similar pair first, until no pair is similar enough.
 
     Args:
         vectors: unit vectors in order [n, d].
-        similarity: cosine between the mean directions of two neighbours from which they are joined.
+        similarity: neighbours are joined if the cosine between their mean directions is at least this.
 
     Returns:
-        The rows of each group, in order; together they are all rows.
+        The rows of each group, in order. Each row is in one group.
     """
     count = len(vectors)
     sums = vectors.astype(np.float64)
-    # Of the group that starts at a row: where the next one starts, and the one before.
+    # For the group that starts at a row: the starts of the next group and of the previous group.
     following, before = list(range(1, count + 1)), list(range(-1, count - 1))
 
     def cosine(row: int) -> float:
-        """Of the group that starts here and the next one."""
+        """Return the cosine between the group that starts at `row` and the next group."""
         if following[row] >= count:
             return -math.inf
         one, other = sums[row], sums[following[row]]

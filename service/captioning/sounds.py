@@ -1,4 +1,4 @@
-"""Sounds: what was heard apart from any domain, and when."""
+"""Sounds: the kinds of sound in a recording, whatever the domain, and when they are heard."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -6,24 +6,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.captioning.frames import FloatArray, Frames
+from models.vectors import FloatArray
+from service.captioning.frames import TimedFrames
 
-# Scores are a classifier's probabilities or shares of a softmax over hundreds of kinds: at 0.3 one stands out, and half
-# of that beside it is the same sound as it rises and fades.
+# Scores are probabilities of a classifier, or shares of a softmax over hundreds of kinds. A kind stands out from 0.3;
+# adjacent frames with half of that are the same sound as it rises and fades.
 _HEARD, _FADING = 0.3, 0.15
-# Two barks within a second are one stretch of barking.
+# Two barks within a second count as one stretch of barking.
 _PAUSE_SECONDS = 1.0
-# Frames that follow each other share an edge, up to rounding.
+# Adjacent frames share an edge, except for rounding.
 _TOUCHING_SECONDS = 1e-3
-# More are no longer read at a glance.
+# A longer list cannot be read at a glance.
 _MOST = 12
-# AudioSet has a kind for it, and it is nothing heard.
+# AudioSet has this kind, but it is not a sound.
 _NOTHING = "silence"
 
 
 @dataclass(frozen=True)
-class Span:
-    """A stretch of time in seconds."""
+class TimeSpan:
+    """A time span in seconds."""
 
     start: float
     end: float
@@ -31,20 +32,20 @@ class Span:
 
 @dataclass(frozen=True)
 class Sound:
-    """A kind of sound that was heard: its largest score, 0 to 1, and when, in order."""
+    """A kind of sound that was heard: its largest score, 0 to 1, and its times in order."""
 
     name: str
     score: float
-    spans: tuple[Span, ...]
+    spans: tuple[TimeSpan, ...]
 
 
-def find_sounds(frames: Frames, scores: FloatArray, names: Sequence[str]) -> tuple[Sound, ...]:
-    """The kinds of sound that stand out, the surest first.
+def find_sounds(frames: TimedFrames, scores: FloatArray, names: Sequence[str]) -> tuple[Sound, ...]:
+    """Return the kinds of sound that stand out, the highest score first.
 
     Args:
-        frames: when.
-        scores: of each frame and each name [frames, names], 0 to 1.
-        names: of the columns; columns of one name are one sound, as loud as the larger score.
+        frames: the times of the frames.
+        scores: score of each name in each frame [frames, names], 0 to 1.
+        names: names of the columns. Columns with the same name are one sound with the larger score.
     """
     columns: dict[str, list[int]] = defaultdict(list)
     for column, name in enumerate(names):
@@ -57,20 +58,20 @@ def find_sounds(frames: Frames, scores: FloatArray, names: Sequence[str]) -> tup
     return tuple(sorted(found, key=lambda one: -one.score)[:_MOST])
 
 
-def _spans(frames: Frames, heard: FloatArray) -> tuple[Span, ...]:
-    """When one sound is heard, with scores [frames]."""
+def _spans(frames: TimedFrames, heard: FloatArray) -> tuple[TimeSpan, ...]:
+    """Return when a sound with these scores [frames] is heard."""
     rows = np.flatnonzero(heard >= _FADING)
-    sounding = ((Span(float(frames.starts[row]), float(frames.ends[row])), float(heard[row])) for row in rows)
+    sounding = ((TimeSpan(float(frames.starts[row]), float(frames.ends[row])), float(heard[row])) for row in rows)
     stretches = [span for span, score in _joined(sounding, _TOUCHING_SECONDS) if score >= _HEARD]
     return tuple(span for span, _ in _joined(((one, 1.0) for one in stretches), _PAUSE_SECONDS))
 
 
-def _joined(spans: Iterable[tuple[Span, float]], gap: float) -> list[tuple[Span, float]]:
-    """Spans in order, each with a score; those less than `gap` seconds apart become one with the larger score."""
-    joined: list[tuple[Span, float]] = []
+def _joined(spans: Iterable[tuple[TimeSpan, float]], gap: float) -> list[tuple[TimeSpan, float]]:
+    """Join spans that are less than `gap` seconds apart; a joined span has the larger score. Spans are in order."""
+    joined: list[tuple[TimeSpan, float]] = []
     for span, score in spans:
         if joined and span.start - joined[-1][0].end < gap:
             before, larger = joined.pop()
-            span, score = Span(before.start, span.end), max(larger, score)
+            span, score = TimeSpan(before.start, span.end), max(larger, score)
         joined.append((span, score))
     return joined

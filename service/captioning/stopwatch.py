@@ -1,4 +1,4 @@
-"""Stopwatch: the seconds that each stage of a request takes; each stage is a span of its trace."""
+"""Stopwatch: measures the seconds of each stage of a request. Each stage is also a span of the trace."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from service.monitoring.tracing import span
 
 @dataclass
 class Stopwatch:
-    """Seconds by stage, summed over the runs of a stage. The stage that ended last is last."""
+    """Seconds by stage, summed over the runs of a stage. The stage that ended last comes last."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     _started: float = field(default_factory=time.perf_counter)
@@ -26,6 +26,6 @@ class Stopwatch:
             self.seconds[name] = self.seconds.pop(name, 0.0) + time.perf_counter() - started
 
     def stop(self) -> dict[str, float]:
-        """Add ``total``, the seconds since the stopwatch was made, and return all."""
+        """Add ``total``, the seconds since the stopwatch was created, and return all stages."""
         self.seconds["total"] = time.perf_counter() - self._started
         return self.seconds

@@ -1,1 +1,1 @@
-"""HTTP: middlewares, uploads, answers to errors, deadlines, event streams and connections."""
+"""HTTP: middleware, uploads, error answers, deadlines, event streams and connections."""

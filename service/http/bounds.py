@@ -24,9 +24,9 @@ async def within(due: Deadline) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def while_connected(request: Request) -> AsyncIterator[None]:
-    """Cancel the block when the client leaves, since nobody would read the answer.
+    """Cancel the block when the client leaves, because nobody would read the answer.
 
-    The body of the request must have been read before. Raises `ClientGone`.
+    Read the body of the request before. Raises `ClientGone`.
     """
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine always runs in a task
@@ -43,7 +43,7 @@ async def while_connected(request: Request) -> AsyncIterator[None]:
     try:
         yield
     except asyncio.CancelledError:
-        # As asyncio.timeout does: a cancellation by somebody else goes on.
+        # As in asyncio.timeout, a cancellation by anyone else is passed on.
         if left and task.uncancel() <= cancelled_before:
             raise ClientGone("the client left before the answer") from None
         raise

@@ -1,4 +1,4 @@
-"""Deadlines: how long a request may take. The client asks, a setting limits."""
+"""Deadlines: how long a request may take. The client asks for a time, and a setting limits it."""
 
 import math
 import re
@@ -16,12 +16,12 @@ class BadTimeout(ValueError):
 
 @dataclass(frozen=True)
 class Deadline:
-    """The moment after which an answer is of no use.
+    """The moment after which an answer is useless.
 
     Attributes:
-        at: monotonic seconds.
+        at: the moment, in monotonic seconds.
         seconds: seconds from the start of the request.
-        source: the header or the setting that set it, for the message of a 504.
+        source: the header or setting that determines it, for the message of a 504.
     """
 
     at: float
@@ -29,7 +29,7 @@ class Deadline:
     source: str
 
     def left(self, clock: Callable[[], float] = time.monotonic) -> float:
-        """Return the seconds that remain; 0 after the deadline."""
+        """Return the remaining seconds; 0 after the deadline."""
         return max(0.0, self.at - clock())
 
 
@@ -39,10 +39,10 @@ def deadline_of(
     """Return the deadline of a request that starts now.
 
     Args:
-        header: the value of `X-Request-Timeout`, if it was sent.
-        limit: seconds of the setting: the default, and the most that the header can ask for.
+        header: the value of `X-Request-Timeout`; None if it is missing.
+        limit: seconds of the setting, which are both the default and the largest time that the header can ask for.
         setting: name of the setting.
-        clock: monotonic seconds.
+        clock: returns monotonic seconds.
 
     Raises:
         BadTimeout: the header is not a number of seconds above 0.
@@ -56,8 +56,8 @@ def parse_timeout(value: str) -> float:
     """Parse an `X-Request-Timeout` header: digits, with or without a decimal point. Raises `BadTimeout`."""
     text = value.strip(" \t")
     if not _SECONDS.fullmatch(text):
-        raise BadTimeout(f"{HEADER}: seconds as a decimal number like 2.5 are needed, got {text[:40]!r}")
+        raise BadTimeout(f"{HEADER}: must be seconds as a decimal number like 2.5, got {text[:40]!r}")
     seconds = float(text)
     if seconds == 0:
-        raise BadTimeout(f"{HEADER}: more than 0 seconds are needed, got {text!r}")
+        raise BadTimeout(f"{HEADER}: must be more than 0 seconds, got {text!r}")
     return seconds

@@ -1,5 +1,4 @@
-"""What every request passes, as pure ASGI: its id, its account in log and metrics, its safety in a browser, and the
-limits on its body."""
+"""Middleware in pure ASGI: the request id, logs and metrics, security headers, and the limits of the body."""
 
 import asyncio
 import logging
@@ -26,7 +25,7 @@ _USABLE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SAFE_HEADERS = {
-    # Answers are data: nothing in them is to be run, framed or kept by a proxy.
+    # Answers are data: browsers must not run or frame them, and proxies must not keep them.
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
@@ -38,10 +37,10 @@ logger = logging.getLogger(__name__)
 
 
 class RequestContext:
-    """Gives each request an id (the client's own when usable), times, counts and logs it, answers what nobody caught.
+    """Gives each request an id, counts, times and logs it, and answers errors that nothing else has caught.
 
-    The id is in the answer, in every line logged meanwhile and, with whatever else is known of the request, in
-    the one line that is logged of it at the end.
+    The id is the client's own if it is usable. The answer carries it, and so does each line that is logged during the
+    request. One line at the end logs the id with all other facts about the request.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing | None = None) -> None:
@@ -57,62 +56,62 @@ class RequestContext:
         if not _USABLE_ID.fullmatch(request_id):
             request_id = uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        account = _Account(scope, receive, send, time.monotonic())
-        # On a connection that is kept, a request may begin in the context of the one before.
+        exchange = _Exchange(scope, receive, send, time.monotonic())
+        # On a kept-alive connection, a request may start in the context of the previous one.
         clear_contextvars()
-        with self._traced(account), bound_contextvars(request_id=request_id):
+        with self._traced(exchange), bound_contextvars(request_id=request_id):
             try:
-                await self._app(scope, account.receive, account.send)
+                await self._app(scope, exchange.receive, exchange.send)
             except Exception as error:
-                if account.status:  # too late for another answer: let the server cut the connection
+                if exchange.status:  # too late for another answer: let the server cut the connection
                     raise
                 answer = await answer_error(Request(scope), error)
-                await answer(scope, account.receive, account.send)
+                await answer(scope, exchange.receive, exchange.send)
             finally:
-                self._settle(account)
+                self._settle(exchange)
 
     @contextmanager
-    def _traced(self, account: "_Account") -> Iterator[None]:
-        """The span of a request, with its trace in every line logged meanwhile; probes have none."""
-        if self._tracing is None or account.scope["path"] in _PROBES:
+    def _traced(self, exchange: "_Exchange") -> Iterator[None]:
+        """Trace the request in the block, and put the trace id in its log lines. Probes are not traced."""
+        if self._tracing is None or exchange.scope["path"] in _PROBES:
             yield
             return
-        with self._tracing.request(Headers(scope=account.scope)) as span:
-            account.span = span
+        with self._tracing.request(Headers(scope=exchange.scope)) as span:
+            exchange.span = span
             with bound_contextvars(trace_id=trace_id(span)):
                 yield
 
-    def _settle(self, account: "_Account") -> None:
-        state, status = account.scope["state"], account.status or 500
-        method = account.scope["method"] if account.scope["method"] in _METHODS else "other"
-        route = getattr(account.scope.get("route"), "path", "unmatched")
+    def _settle(self, exchange: "_Exchange") -> None:
+        state, status = exchange.scope["state"], exchange.status or 500
+        method = exchange.scope["method"] if exchange.scope["method"] in _METHODS else "other"
+        route = getattr(exchange.scope.get("route"), "path", "unmatched")
         self._metrics.count_request(method, route, status)
         if "problem" in state and route not in _PROBES:
             self._metrics.count_problem(status, state["problem"])
         notes = {name: state[name] for name in ("request_id", "key", "problem") if name in state}
-        answered(account.span, method, route, status, notes)
+        answered(exchange.span, method, route, status, notes)
         logger.info(
             "request",
             extra={
                 "method": method,
                 "route": route,
                 "status": status,
-                "seconds": round(time.monotonic() - account.started, 4),
-                "bytes_in": account.bytes_in,
-                "bytes_out": account.bytes_out,
+                "seconds": round(time.monotonic() - exchange.started, 4),
+                "bytes_in": exchange.bytes_in,
+                "bytes_out": exchange.bytes_out,
                 "key": state.get("key"),
             },
         )
 
 
 def server_timing(seconds: Mapping[str, float]) -> str:
-    """Return the Server-Timing header of stages: their milliseconds."""
+    """Return the value of the Server-Timing header: the milliseconds of each stage."""
     return ", ".join(f"{stage};dur={value * 1000:.1f}" for stage, value in seconds.items())
 
 
 @dataclass
-class _Account:
-    """One request as it goes by: what was read of it, and what was answered."""
+class _Exchange:
+    """One request and its answer, with counts of the bytes in and out."""
 
     scope: Scope
     receiver: Receive
@@ -133,14 +132,14 @@ class _Account:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = self.scope["state"]["request_id"]
-            # An answer that tells its stages has a total of its own.
+            # An answer with its own stages has its own total.
             headers.setdefault("Server-Timing", server_timing({"total": time.monotonic() - self.started}))
         self.bytes_out += len(message.get("body", b""))
         await self.sender(message)
 
 
 class SafeHeaders:
-    """Headers that keep browsers from guessing, framing and telling; a page that sets its own keeps them."""
+    """Adds security headers to each answer. A page that sets one of them itself keeps its own."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -158,7 +157,7 @@ class SafeHeaders:
 
 @dataclass(frozen=True)
 class BodyRule:
-    """Bodies sent to paths that start with `prefix` may have `max_bytes`, which `setting` says."""
+    """The limit of bodies for paths that start with `prefix`: `max_bytes`; `setting` names it."""
 
     prefix: str
     max_bytes: int
@@ -167,7 +166,7 @@ class BodyRule:
 
 @dataclass(frozen=True)
 class BodyPace:
-    """A body may be waited for `seconds`, and a second more for each `rate` bytes of it, which `setting` says."""
+    """The pace of a body: it may take `seconds`, and a second more for each `rate` bytes; `setting` names the rate."""
 
     seconds: float
     rate: int
@@ -175,8 +174,11 @@ class BodyPace:
 
 
 class BodyLimit:
-    """Refuses a body over its limit, by its stated length before it is read, else as its bytes arrive; and one that
-    arrives so slowly that it would hold what the request was given for its own sake."""
+    """Refuses bodies that are too large or too slow.
+
+    A stated length is checked before the body is read, and the bytes are counted as they arrive. A slow body is refused
+    because it would hold the permit of the request.
+    """
 
     def __init__(self, app: ASGIApp, rules: Sequence[BodyRule], pace: BodyPace) -> None:
         self._app = app
@@ -193,11 +195,11 @@ class BodyLimit:
             answer = await answer_error(Request(scope), _too_large(rule, stated))
             await answer(scope, receive, send)
             return
-        await self._app(scope, _Body(receive, rule, self._pace).receive, send)
+        await self._app(scope, _LimitedBody(receive, rule, self._pace).receive, send)
 
 
-class _Body:
-    """A body as it arrives."""
+class _LimitedBody:
+    """A body that is checked while it arrives."""
 
     def __init__(self, receiver: Receive, rule: BodyRule, pace: BodyPace) -> None:
         self._receiver = receiver
@@ -209,9 +211,9 @@ class _Body:
 
     async def receive(self) -> Message:
         """Raises `TooLarge` and `UploadTooSlow`."""
-        if self._whole:  # what comes now is that the client leaves
+        if self._whole:  # the next message says that the client has left
             return await self._receiver()
-        # Counted is the time that is spent waiting for the client, not what the service does in between.
+        # Only the time spent waiting for the client counts, not the work of the service in between.
         began = time.monotonic()
         left = self._pace.seconds + self._arrived / self._pace.rate - self._waited
         try:
@@ -225,23 +227,20 @@ class _Body:
         self._arrived += len(message.get("body", b""))
         self._whole = not message.get("more_body", False)
         if self._arrived > self._rule.max_bytes:
-            raise _too_large(self._rule, "more")
+            raise _too_large(self._rule, f"more than {self._rule.max_bytes}")
         return message
 
 
-def _too_large(rule: BodyRule, stated: str) -> TooLarge:
+def _too_large(rule: BodyRule, size: str) -> TooLarge:
     # The rest of the body is never read, so the connection cannot carry another request.
     return TooLarge(
-        f"the body has {stated} bytes than the {rule.max_bytes} allowed ({rule.setting})"
-        if stated == "more"
-        else f"the body has {stated} bytes; {rule.max_bytes} are allowed ({rule.setting})",
-        {"Connection": "close"},
+        f"the body has {size} bytes; {rule.max_bytes} are allowed ({rule.setting})", {"Connection": "close"}
     )
 
 
 def _too_slow(pace: BodyPace, arrived: int) -> UploadTooSlow:
     return UploadTooSlow(
-        f"only {arrived} bytes of the body have come; after {pace.seconds:g} s at least {pace.rate} bytes a second"
-        f" are needed ({pace.setting})",
+        f"only {arrived} bytes of the body have arrived; after {pace.seconds:g} s it must arrive at"
+        f" {pace.rate} bytes a second or more ({pace.setting})",
         {"Connection": "close"},
     )

@@ -1,4 +1,4 @@
-"""Answers to errors: the one handler, the table of errors raised below HTTP, and problem documents.
+"""Error answers: the handler for all errors, the translation of errors raised below HTTP, and problem documents.
 
 Problem documents follow RFC 9457: ``application/problem+json`` with a stable ``type``.
 """
@@ -30,7 +30,7 @@ from service.errors import BadField, ClientGone, Overloaded, ServiceError
 from service.http.deadlines import BadTimeout
 
 ErrorShape = Callable[[int, str, str, Mapping[str, str] | None], Response]
-"""Writes an error: status, slug of the problem type, detail, headers."""
+"""Writes an error answer from a status, the slug of a problem type, a detail and headers."""
 
 TYPE_PREFIX = "urn:drcap:problem:"
 MEDIA_TYPE = "application/problem+json"
@@ -53,13 +53,13 @@ _CORPUS_KINDS: dict[str, type[ServiceError]] = {
     "too-long": errors.TooLarge,
 }
 _TRANSLATED: tuple[type[Exception], ...] = (DatastoreError, CorpusError, QueueFull, *_TRANSLATIONS)
-"""What `as_service_error` knows of the errors of others."""
+"""The errors of other packages that `as_service_error` translates."""
 
 logger = logging.getLogger(__name__)
 
 
 def as_service_error(error: Exception) -> ServiceError:
-    """The answer for an error raised below the HTTP face; unknown ones become a 500 that tells nothing."""
+    """Translate an error raised below HTTP. An unknown error becomes a 500 that reveals no details."""
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, CorpusError):
@@ -70,19 +70,19 @@ def as_service_error(error: Exception) -> ServiceError:
         if isinstance(error, kind):
             headers = {"Retry-After": _RETRY_AFTER_SECONDS} if answer.status == 503 else None
             return answer(str(error), headers)
-    return ServiceError("the service failed at this request; its log says more under the request id")
+    return ServiceError("the service failed on this request; its log has the details under the request id")
 
 
 def problem_response(
     request: Request, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    """A problem document of RFC 9457, with the request id as an extension member."""
+    """Return a problem document of RFC 9457, with the request id as an extension member."""
     body = problem_body(status, slug, detail, request.url.path, request_id_of(request))
     return JSONResponse(body, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
 def problem_body(status: int, slug: str, detail: str, instance: str, request_id: str) -> dict[str, Any]:
-    """The members of a problem document."""
+    """Return the members of a problem document."""
     return {
         "type": TYPE_PREFIX + slug,
         "title": _title(status),
@@ -94,7 +94,7 @@ def problem_body(status: int, slug: str, detail: str, instance: str, request_id:
 
 
 def request_id_of(request: Request) -> str:
-    """The id that `service.http.middleware.RequestContext` gave a request."""
+    """Return the id that `service.http.middleware.RequestContext` has given a request."""
     return str(request.scope.get("state", {}).get("request_id", ""))
 
 
@@ -103,7 +103,7 @@ def _title(status: int) -> str:
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
-    """The one handler of everything that is raised while a request is answered; its slug is left for the metrics."""
+    """Answer any error raised during a request. The request state keeps the slug for the metrics."""
     if isinstance(error, RequestValidationError):
         error = BadField(describe_validation(error.errors()))
     if isinstance(error, HTTPException):
@@ -122,7 +122,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
 
 
 def describe_validation(errors: Any) -> str:
-    """The errors of a pydantic validation as ``field: what is wrong``, one after the other."""
+    """Return the errors of a pydantic validation in one line, each as ``field: what is wrong``."""
     parts = []
     for item in errors:
         where = [str(part) for part in item["loc"] if part not in ("query", "body", "path", "form")]
@@ -136,7 +136,7 @@ def _route_detail(request: Request, error: HTTPException) -> str:
         return f"there is nothing at {request.url.path}; /docs lists the routes"
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
-        return f"{request.method} is not for {request.url.path}" + (f"; use {allowed}" if allowed else "")
+        return f"{request.url.path} does not accept {request.method}" + (f"; use {allowed}" if allowed else "")
     return str(error.detail)
 
 
@@ -146,11 +146,11 @@ def _shapes(request: Request) -> Mapping[str, ErrorShape]:
 
 
 def install_error_handler(app: FastAPI, shapes: Mapping[str, ErrorShape] | None = None) -> None:
-    """Answer everything that the app raises with `answer_error`.
+    """Make the app answer all errors with `answer_error`.
 
     Args:
-        app: whose errors are answered.
-        shapes: by the prefix of a path, what writes the errors there in place of problem documents.
+        app: the app.
+        shapes: writers of error answers by prefix of the path; elsewhere errors are problem documents.
     """
     app.state.error_shapes = dict(shapes or {})
     kinds: list[type[Exception]] = [ServiceError, *_TRANSLATED, RequestValidationError, HTTPException]

@@ -1,4 +1,4 @@
-"""Streams: server-sent events as the answer of a request.
+"""Streams: answers of server-sent events.
 
 The format: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -20,8 +20,8 @@ from service.http.problems import answer_error
 
 MEDIA_TYPE = "text/event-stream"
 
-_KEEP_ALIVE = b": the work goes on\n\n"
-# Proxies close connections that are silent for half a minute or more; the standard advises a comment every 15 s.
+_KEEP_ALIVE = b": still working\n\n"
+# Proxies close connections after half a minute of silence or more; the standard recommends a comment every 15 s.
 _KEEP_ALIVE_SECONDS = 15.0
 # Seconds after the deadline in which a slow client can read the last event.
 _LAST_EVENT_SECONDS = 10.0
@@ -29,7 +29,7 @@ _LAST_EVENT_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Event:
-    """An event: its data, in one or several lines, and its name. Clients call an event without a name ``message``."""
+    """An event with its data, in one or several lines, and its name. Clients name an unnamed event ``message``."""
 
     data: str
     name: str | None = None
@@ -42,7 +42,7 @@ class Event:
 
 
 def accepts_events(accept: str) -> bool:
-    """Return whether an Accept header names the media type of streams with a quality above 0."""
+    """Return whether an Accept header accepts event streams, with a quality above 0."""
     for part in accept.lower().split(","):
         media_range, *parameters = (piece.strip() for piece in part.split(";"))
         if media_range == MEDIA_TYPE:
@@ -51,7 +51,7 @@ def accepts_events(accept: str) -> bool:
 
 
 async def problem_event(request: Request, error: Exception) -> Event:
-    """Return the event ``error``, whose data is the problem document that the error has as an answer."""
+    """Return the event ``error`` with the problem document of the error as data."""
     answer = await answer_error(request, error)
     return Event(bytes(answer.body).decode(), "error")
 
@@ -59,8 +59,7 @@ async def problem_event(request: Request, error: Exception) -> Event:
 class EventStream(Response):
     """An answer of server-sent events.
 
-    A slow reader slows the events down. When the client leaves, the events are closed, and with them the work they
-    tell of.
+    A slow reader slows the events down. When the client leaves, the events and their work are closed.
     """
 
     media_type = MEDIA_TYPE
@@ -74,14 +73,14 @@ class EventStream(Response):
     ) -> None:
         """
         Args:
-            events: the events, which end themselves when they are due; an error of theirs becomes the last event.
-            due: when they are due. A client that does not read is dropped a little later.
-            held: is closed when the stream has ended, however it ended: it holds the permit of the request.
+            events: the events. They end at the deadline; an error from them becomes the last event.
+            due: the deadline. A client that does not read is disconnected shortly after it.
+            held: holds the permit of the request; closed at the end of the stream, also after errors.
             keep_alive_seconds: seconds of silence after which a comment keeps proxies from closing the connection.
         """
-        # As starlette's own streams do: without a body there is no length to state.
+        # As in starlette's own streams: without a body there is no content length.
         self.status_code, self.background = 200, None
-        # Proxies that buffer answers would keep the events back.
+        # Without this header, proxies buffer the answer and delay the events.
         self.init_headers({"X-Accel-Buffering": "no"})
         self._events = events
         self._due = due
@@ -95,7 +94,7 @@ class EventStream(Response):
                 async with asyncio.timeout(self._due.left() + _LAST_EVENT_SECONDS), while_connected(request):
                     await self._send(request, send)
             except ClientGone as error:
-                # The status is sent already; the metrics count the problem all the same.
+                # The status is already sent, but the metrics still count the problem.
                 scope.setdefault("state", {})["problem"] = error.slug
             finally:
                 await self._events.aclose()
@@ -111,7 +110,7 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def _encoded(self) -> AsyncIterator[bytes]:
-        """Yield the events as bytes, and comments while none comes."""
+        """Yield the events as bytes, and a comment after each silence."""
         while True:
             coming = asyncio.ensure_future(anext(self._events, None))
             try:

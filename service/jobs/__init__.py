@@ -1,1 +1,1 @@
-"""Jobs: registrations that go on when their client leaves and after a restart."""
+"""Jobs: registrations that continue after their client has left and after a restart."""

@@ -1,4 +1,4 @@
-"""Finished jobs, remembered for a while."""
+"""The history of finished jobs."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +7,7 @@ from service.settings import JobsSettings
 
 
 class JobHistory:
-    """Finished jobs by id, bounded in number and age by the settings."""
+    """Finished jobs by id. The settings limit their number and age."""
 
     def __init__(self, settings: JobsSettings) -> None:
         self._kept = settings.kept
@@ -15,11 +15,11 @@ class JobHistory:
         self.records: dict[str, JobRecord] = {}
 
     def add(self, record: JobRecord) -> None:
-        """Remember a job."""
+        """Add a finished job."""
         self.records[record.id] = record
 
     def prune(self) -> list[str]:
-        """Forget what is too old or too many; gives the ids."""
+        """Remove the oldest jobs over the limits. Return their ids."""
         oldest = datetime.now(UTC) - self._age
         newest_first = sorted(self.records.values(), key=_end_of, reverse=True)
         doomed = [one.id for at, one in enumerate(newest_first) if at >= self._kept or _end_of(one) < oldest]

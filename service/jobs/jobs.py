@@ -1,10 +1,9 @@
-"""Registrations as jobs: one a domain, a bounded number at a time, remembered through a restart."""
+"""Jobs: runs registrations, one per domain and a limited number at a time, and keeps them through a restart."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -22,26 +21,27 @@ from service.errors import (
     UnknownJob,
 )
 from service.jobs.history import JobHistory
+from service.jobs.job_problem import problem_of
 from service.jobs.records import JobFiles, JobRecord, JobState
-from service.jobs.work import Tracker, problem_of
+from service.jobs.registration_tracker import RegistrationTracker
 from service.schemas import RegistrationAnswer
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
-Work = Callable[[JobRecord, Path, Tracker], Awaitable[RegistrationAnswer]]
+RunJob = Callable[[JobRecord, Path, RegistrationTracker], Awaitable[RegistrationAnswer]]
 
 
 def _nobody(_: JobRecord) -> None: ...
 
 
 @dataclass
-class _Active:
-    """A job that is not finished."""
+class _UnfinishedJob:
+    """A job that has not finished."""
 
     record: JobRecord
-    tracker: Tracker
+    tracker: RegistrationTracker
     task: "asyncio.Task[None] | None" = None
     ending: bool = False
     error: Exception | None = None
@@ -50,35 +50,40 @@ class _Active:
 
 
 class Jobs:
-    """Takes in registrations and sees to it that each is done once, also after a restart. `open` makes one."""
+    """Accepts registrations and ensures that each is done once, even after a restart. `open` makes an instance.
+
+    Attributes:
+        slots: the domains that are busy; hold one from before the upload until `submit`.
+        files: the files of the jobs; upload to `files.part(job)`.
+    """
 
     def __init__(
         self,
         files: JobFiles,
-        work: Work,
+        run_job: RunJob,
         settings: Settings,
         running: Gauge,
         ended: Callable[[JobRecord], None] = _nobody,
     ) -> None:
-        self._files = files
-        self._work = work
-        self._slots = JobSlots(settings)
+        self.files = files
+        self._run_job = run_job
+        self.slots = JobSlots(settings, files.drop_corpus)
         self._gauge = running
         self._ended = ended
         self._permits = asyncio.Semaphore(settings.admission.registrations)
         self._history = JobHistory(settings.jobs)
-        self._active: dict[str, _Active] = {}
+        self._active: dict[str, _UnfinishedJob] = {}
         self._closing = False
-        # One thread, so that of two records of a job the later one stays.
+        # One thread, so that the records of a job are written in order.
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="jobs")
 
     @classmethod
     async def open(
-        cls, work: Work, settings: Settings, running: Gauge, ended: Callable[[JobRecord], None] = _nobody
+        cls, run_job: RunJob, settings: Settings, running: Gauge, ended: Callable[[JobRecord], None] = _nobody
     ) -> "Jobs":
-        """Open the folder and go on with what a stop or a kill interrupted. Raises `JobsFolderFailed`."""
+        """Open the folder and continue the jobs that a stop or a kill interrupted. Raises `JobsFolderFailed`."""
         files = await asyncio.to_thread(JobFiles, settings.jobs.path)
-        jobs = cls(files, work, settings, running, ended)
+        jobs = cls(files, run_job, settings, running, ended)
         try:
             for record in sorted(await asyncio.to_thread(files.load), key=lambda one: one.created):
                 await jobs._resume(record)
@@ -89,60 +94,48 @@ class Jobs:
         return jobs
 
     async def close(self) -> None:
-        """Stop what runs; it is begun again when the folder is opened next."""
+        """Stop the running jobs. They start again when the folder is next opened."""
         self._closing = True
         await asyncio.gather(*(self._stop(one) for one in tuple(self._active.values())))
-        # What was begun there goes to its end, so that nothing writes once another process has the folder.
+        # Wait for the writes under way, so that nothing writes after another process has taken the folder.
         await asyncio.to_thread(self._disk.shutdown)
-        self._files.close()
-
-    def reserve(self, domain: str) -> AbstractContextManager[str]:
-        """Hold a domain while its corpus is uploaded to `part`; see `JobSlots.reserve`."""
-        return self._slots.reserve(domain, self._files.drop_corpus)
-
-    def check_free(self, domain: str) -> None:
-        """Raise `DomainBusy` while the domain has an unfinished job."""
-        self._slots.check_free(domain)
-
-    def part(self, job: str) -> Path:
-        """Where the upload of a reserved job goes."""
-        return self._files.part(job)
+        self.files.close()
 
     async def submit(self, record: JobRecord) -> JobRecord:
-        """Take in a reserved job whose upload is complete. Raises `JobsFolderFailed`."""
+        """Accept the job of a reserved domain once its upload is complete. Raises `JobsFolderFailed`."""
         keeping = asyncio.ensure_future(self._on_disk(self._keep, record))
         try:
             await asyncio.shield(keeping)
         except asyncio.CancelledError:
             await asyncio.wait([keeping])
-            self._files.forget(record.id)
+            self.files.forget(record.id)
             raise
         self._start(record)
         return record
 
     def list(self) -> list[JobRecord]:
-        """Every job that is remembered, the newest first."""
+        """Return all unfinished and remembered jobs, newest first."""
         records = self._history.records | {job: self._shown(one) for job, one in self._active.items()}
         return sorted(records.values(), key=lambda record: record.created, reverse=True)
 
     def get(self, job: str) -> JobRecord:
-        """One job. Raises `UnknownJob`."""
+        """Return one job. Raises `UnknownJob`."""
         if job in self._active:
             return self._shown(self._active[job])
         if job in self._history.records:
             return self._history.records[job]
-        raise UnknownJob(f"there is no job {job!r}; finished ones are forgotten after a while")
+        raise UnknownJob(f"there is no job {job!r}; finished jobs are removed after some time")
 
     def outcome(self, job: str) -> Coroutine[None, None, RegistrationAnswer]:
-        """Wait for an unfinished job; whoever stops waiting cancels it.
+        """Wait for an unfinished job and return its answer. Cancelling this wait cancels the job.
 
         Raises:
-            JobCancelled: somebody else did.
-            Exception: what the job failed with.
+            JobCancelled: someone else cancelled the job.
+            Exception: the error of the failed job.
         """
         return self._outcome(self._active[job])
 
-    async def _outcome(self, active: _Active) -> RegistrationAnswer:
+    async def _outcome(self, active: _UnfinishedJob) -> RegistrationAnswer:
         try:
             await active.done.wait()
         except asyncio.CancelledError:
@@ -151,58 +144,60 @@ class Jobs:
         if active.error is not None:
             raise active.error
         if active.record.result is None:
-            raise JobCancelled(f"job {active.record.id} was cancelled; the domain is as it was")
+            raise JobCancelled(f"job {active.record.id} was cancelled; the domain is unchanged")
         return active.record.result
 
     async def cancel(self, job: str) -> JobRecord:
-        """Cancel a job and wait until it has ended; a job cancelled before is answered as it is.
+        """Cancel a job and wait until it has ended. Return a job that is already cancelled unchanged.
 
         Raises:
-            UnknownJob: there is none.
-            JobFinished: it is done, or was about to switch and could not be stopped any more.
+            UnknownJob: there is no such job.
+            JobFinished: the job has finished, or could no longer be stopped before the switch.
         """
         active = self._active.get(job)
         if active is not None:
             await self._stop(active)
         record = self.get(job)
         if record.state is not JobState.cancelled:
-            raise JobFinished(f"job {job} has {record.state.value}; there is nothing left to cancel")
+            raise JobFinished(f"job {job} has already {record.state.value}; it cannot be cancelled")
         return record
 
-    async def _stop(self, active: _Active) -> None:
-        # A task that is cancelled before its first step would never say that it is done.
+    async def _stop(self, active: _UnfinishedJob) -> None:
+        # A task that is cancelled before its first step would never set `done`.
         await active.begun.wait()
         if active.task is not None and not active.ending:
             active.task.cancel()
         await active.done.wait()
 
     async def _resume(self, record: JobRecord) -> None:
-        corpus = self._files.corpus(record.id)
+        corpus = self.files.corpus(record.id)
         if record.state.finished:
             self._history.add(record)
         elif record.waited:
-            await self._end(record, JobState.failed, JobInterrupted("the service stopped while a client waited for it"))
+            await self._end(
+                record, JobState.failed, JobInterrupted("the service stopped while a client waited for this job")
+            )
         elif not corpus.exists() or corpus.stat().st_size != record.progress.bytes_total:
             broken = JobInterrupted("the service stopped, and the upload is damaged; send the corpus again")
             await self._end(record, JobState.failed, broken)
         else:
-            logger.info("job %s begins again: %s of domain %s", record.id, record.kind.value, record.domain)
+            logger.info("job %s starts again: %s of domain %s", record.id, record.kind.value, record.domain)
             self._start(record.model_copy(update={"state": JobState.queued, "started": None}))
 
     def _start(self, record: JobRecord) -> None:
-        active = _Active(record, Tracker(record.kind, record.progress.bytes_total))
+        active = _UnfinishedJob(record, RegistrationTracker(record.kind, record.progress.bytes_total))
         self._active[record.id] = active
-        self._slots.keep(record.domain, record.id)
+        self.slots.keep(record.domain, record.id)
         active.task = asyncio.create_task(self._run(active))
 
-    async def _run(self, active: _Active) -> None:
+    async def _run(self, active: _UnfinishedJob) -> None:
         active.begun.set()
         state, error, answer = JobState.succeeded, None, None
         try:
             async with self._permits:
                 with self._gauge.track_inprogress():
                     active.record = await self._begin(active.record)
-                    answer = await self._work(active.record, self._files.corpus(active.record.id), active.tracker)
+                    answer = await self._run_job(active.record, self.files.corpus(active.record.id), active.tracker)
         except asyncio.CancelledError:
             if self._closing:
                 active.error = JobInterrupted("the service is stopping")
@@ -223,7 +218,7 @@ class Jobs:
 
     async def _begin(self, record: JobRecord) -> JobRecord:
         record = record.model_copy(update={"state": JobState.running, "started": datetime.now(UTC)})
-        await self._on_disk(self._files.save, record)
+        await self._on_disk(self.files.save, record)
         return record
 
     async def _end(
@@ -245,26 +240,26 @@ class Jobs:
         record = record.model_copy(update=changes)
         self._history.add(record)
         self._ended(record)
-        self._slots.release(record.domain, record.id)
+        self.slots.release(record.domain, record.id)
         try:
-            await self._on_disk(self._files.save, record)
+            await self._on_disk(self.files.save, record)
         except ServiceError as failure:
-            # The job is done whatever the disk says; after a restart it would only be done again.
-            logger.error("job %s is %s, which cannot be written down: %s", record.id, state.value, failure)
+            # The job is done even if its record cannot be written; after a restart it would only be done again.
+            logger.error("job %s is %s, but its record cannot be written: %s", record.id, state.value, failure)
         else:
-            await self._on_disk(self._files.drop_corpus, record.id)
+            await self._on_disk(self.files.drop_corpus, record.id)
         return record
 
     async def _on_disk(self, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         await asyncio.get_running_loop().run_in_executor(self._disk, partial(work, *args, **kwargs))
 
     def _keep(self, record: JobRecord) -> None:
-        self._files.part(record.id).rename(self._files.corpus(record.id))
-        self._files.save(record)
+        self.files.part(record.id).rename(self.files.corpus(record.id))
+        self.files.save(record)
 
     async def _prune(self) -> None:
         for job in self._history.prune():
-            await self._on_disk(self._files.forget, job)
+            await self._on_disk(self.files.forget, job)
 
-    def _shown(self, active: _Active) -> JobRecord:
+    def _shown(self, active: _UnfinishedJob) -> JobRecord:
         return active.record.model_copy(update={"progress": active.tracker.progress()})

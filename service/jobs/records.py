@@ -1,12 +1,12 @@
-"""Jobs as they are shown and remembered: one JSON file a job, and the corpus it works on beside it.
+"""Records of jobs: each job has a JSON file, and its corpus lies next to it.
 
-    FOLDER/lock            held by the one process that works on these jobs
-    FOLDER/<id>.part       an upload that still arrives
+    FOLDER/lock            locked by the process that owns these jobs
+    FOLDER/<id>.part       an upload that is still arriving
     FOLDER/<id>.corpus     an upload that is complete
     FOLDER/<id>.json       the record
 
-A record is replaced by rename and written after its corpus, so a kill at any moment leaves each job as it was
-last said to be; what belongs to no unfinished job is removed at the next start.
+A record is replaced by a rename and is written after its corpus. So a kill at any moment leaves each job in its last
+reported state. The next start removes files that belong to no unfinished job.
 """
 
 import fcntl
@@ -27,14 +27,14 @@ logger = logging.getLogger(__name__)
 
 
 class JobKind(StrEnum):
-    """What a job does: put a corpus in the place of the domain's captions, or add to them."""
+    """The work of a job: `register` replaces the captions of a domain, `append` adds captions to it."""
 
     register = "register"
     append = "append"
 
 
 class JobState(StrEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     queued = "queued"
     running = "running"
@@ -48,17 +48,17 @@ class JobState(StrEnum):
 
 
 class JobProgress(BaseModel):
-    """How far a job is."""
+    """The progress of a job."""
 
-    stage: str = Field("waiting", description="waiting, embedding, storing or done", examples=["embedding"])
-    bytes_read: int = Field(0, examples=[180224])
-    bytes_total: int = Field(0, description="of the upload", examples=[1093417])
-    captions_read: int = Field(0, description="captions read so far, each counted once", examples=[3180])
-    embedded: int = Field(0, description="captions that were new and have been embedded", examples=[2048])
-    reused: int = Field(0, description="captions that keep the vector they had", examples=[0])
-    stored: int = Field(0, description="captions written to the new version", examples=[1024])
-    rate: float | None = Field(None, description="captions a second", examples=[296.4])
-    eta_seconds: float | None = Field(None, description="seconds left; null while nobody can tell", examples=[58.7])
+    stage: str = Field("waiting", description="One of waiting, embedding, storing and done.", examples=["embedding"])
+    bytes_read: int = Field(0, description="Bytes of the upload that have been read.", examples=[180224])
+    bytes_total: int = Field(0, description="Bytes of the upload.", examples=[1093417])
+    captions_read: int = Field(0, description="Different captions read so far.", examples=[3180])
+    embedded: int = Field(0, description="New captions that have been embedded.", examples=[2048])
+    reused: int = Field(0, description="Captions that keep their vector from the previous version.", examples=[0])
+    stored: int = Field(0, description="Captions written to the new version.", examples=[1024])
+    rate: float | None = Field(None, description="Captions embedded or reused per second.", examples=[296.4])
+    eta_seconds: float | None = Field(None, description="Estimated seconds left; null while unknown.", examples=[58.7])
 
 
 class JobAnswer(BaseModel):
@@ -72,20 +72,20 @@ class JobAnswer(BaseModel):
     created: datetime
     started: datetime | None = None
     finished: datetime | None = None
-    result: RegistrationAnswer | None = Field(None, description="once succeeded: what wait=true would have answered")
-    problem: Problem | None = Field(None, description="once failed: what wait=true would have answered")
+    result: RegistrationAnswer | None = Field(None, description="After success: the answer for wait=true.")
+    problem: Problem | None = Field(None, description="After failure: the answer for wait=true.")
 
 
 class JobList(BaseModel):
-    """Jobs, the newest first."""
+    """A list of jobs, newest first."""
 
     jobs: list[JobAnswer]
 
 
 class JobRecord(JobAnswer):
-    """A job as it is remembered, with what is needed to begin it again.
+    """A stored job, with all that is needed to start it again.
 
-    `waited` is set while a client waits for the answer itself, so that nobody asks for it after a restart.
+    `waited` is true if a client waits for the answer itself. Such a job does not start again after a restart.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -98,15 +98,15 @@ class JobRecord(JobAnswer):
     request_id: str
 
     def answer(self) -> JobAnswer:
-        """What of it is shown."""
+        """Return the fields that clients see."""
         return JobAnswer.model_validate(self.model_dump(include=set(JobAnswer.model_fields)))
 
 
 class JobFiles:
-    """The files below one folder, held by one process. Every method blocks."""
+    """The files of jobs in one folder, which one process owns. Every method blocks."""
 
     def __init__(self, folder: Path) -> None:
-        """Make the folder where missing and take its lock. Raises `JobsFolderFailed`."""
+        """Create the folder if it is missing, and lock it. Raises `JobsFolderFailed`."""
         self.folder = folder.absolute()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -117,22 +117,22 @@ class JobFiles:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._lock.close()
-            raise _failed(self.folder, "is in use by another process; give this one a folder of its own") from error
+            raise _failed(self.folder, "is in use by another process; give this process another folder") from error
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Unlock the folder for other processes."""
         self._lock.close()
 
     def part(self, job: str) -> Path:
-        """Where an upload goes while it arrives."""
+        """Return the path of an upload that is still arriving."""
         return self.folder / f"{job}.part"
 
     def corpus(self, job: str) -> Path:
-        """Where it stays until its job is done."""
+        """Return the path of a complete upload, which stays until its job has finished."""
         return self.folder / f"{job}.corpus"
 
     def save(self, record: JobRecord) -> None:
-        """Remember a job, durably and at once. Raises `JobsFolderFailed`."""
+        """Write a record durably and atomically. Raises `JobsFolderFailed`."""
         path = self._record(record.id)
         temporary = path.with_suffix(".new")
         try:
@@ -147,17 +147,17 @@ class JobFiles:
             raise _failed(self.folder, f"cannot be written: {error.strerror}") from error
 
     def drop_corpus(self, job: str) -> None:
-        """Remove the upload of a job, whether it was complete or not."""
+        """Remove the upload of a job, complete or not."""
         for path in (self.corpus(job), self.part(job)):
             path.unlink(missing_ok=True)
 
     def forget(self, job: str) -> None:
-        """Remove a job with everything it has."""
+        """Remove a job with all its files."""
         self._record(job).unlink(missing_ok=True)
         self.drop_corpus(job)
 
     def load(self) -> list[JobRecord]:
-        """Every remembered job. What a kill left behind is removed. Only at start."""
+        """Return every stored job, and remove what a kill left behind. Call this only at start."""
         records = [record for path in self.folder.glob("*.json") if (record := self._read(path)) is not None]
         unfinished = {record.id for record in records if not record.state.finished}
         for path in self.folder.iterdir():
@@ -169,7 +169,7 @@ class JobFiles:
         try:
             return JobRecord.model_validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:
-            logger.error("the record %s cannot be read and is removed: %s", path, error)
+            logger.error("the record %s cannot be read, so it is removed: %s", path, error)
             path.unlink(missing_ok=True)
             return None
 
@@ -185,4 +185,4 @@ class JobFiles:
 
 
 def _failed(folder: Path, what: str) -> JobsFolderFailed:
-    return JobsFolderFailed(f"the folder {folder} of the jobs {what} ({variable_name('jobs', 'path')})")
+    return JobsFolderFailed(f"the jobs folder {folder} {what} ({variable_name('jobs', 'path')})")

@@ -1,1 +1,1 @@
-"""The shapes of OpenAI's API: what its clients send and expect."""
+"""Requests, answers and errors in the shapes of OpenAI's API."""

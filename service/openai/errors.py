@@ -1,4 +1,4 @@
-"""Errors in the shape that clients of OpenAI's API read."""
+"""Errors in the shape of OpenAI's API."""
 
 import re
 from collections.abc import Mapping
@@ -9,38 +9,38 @@ from starlette.responses import JSONResponse
 from service.errors import BadField, InvalidDomain, NotAuthenticated, RateExceeded, UnknownDomain
 
 OPENAI_PREFIX = "/v1/"
-"""Where the paths of OpenAI's API begin."""
+"""The prefix of the paths of OpenAI's API."""
 
-# Names that clients know; every other code is the slug of the problem document.
+# Codes that clients of OpenAI know. Any other code is the slug of the problem document.
 _CODES = {
     NotAuthenticated.slug: "invalid_api_key",
     RateExceeded.slug: "rate_limit_exceeded",
     UnknownDomain.slug: "model_not_found",
     InvalidDomain.slug: "model_not_found",
 }
-# Of a list, which item it is does not matter: "include.0: ..." is about include.
+# The index of a list item is dropped: "include.0: ..." is about the field include.
 _FIELD = re.compile(r"([A-Za-z][\w-]*)[\w.\[\]-]*: ")
 
 
 class ErrorBody(BaseModel):
-    """What is wrong."""
+    """The details of an error."""
 
-    message: str = Field(description="what is wrong and what to change", examples=["there is no domain 'cty'"])
-    type: str = Field(description="invalid_request_error, requests (over a rate) or server_error")
-    param: str | None = Field(description="the field that is wrong, if it is one", examples=["model"])
-    code: str = Field(description="stable, for programs", examples=["model_not_found"])
+    message: str = Field(description="What is wrong, and what to change.", examples=["there is no domain 'cty'"])
+    type: str = Field(description="One of invalid_request_error, requests (for an exceeded rate) and server_error.")
+    param: str | None = Field(description="The invalid field, if the error is about a field.", examples=["model"])
+    code: str = Field(description="A stable code for programs.", examples=["model_not_found"])
 
 
 class ErrorAnswer(BaseModel):
-    """An error, as OpenAI's API has it."""
+    """An error in the shape of OpenAI's API."""
 
     error: ErrorBody
 
 
 def error_response(status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """The answer for an error.
+    """Return the answer for an error.
 
-    ``x-should-retry`` tells clients what is worth another try, since they would repeat every 409 and 5xx: what has a
+    Clients of OpenAI repeat each 409 and 5xx. The header ``x-should-retry`` makes them repeat only errors with a
     ``Retry-After``.
     """
     code = _CODES.get(slug, slug.replace("-", "_"))

@@ -1,1 +1,1 @@
-"""One module a group of routes."""
+"""Routes of the HTTP API. Each module holds one group of routes."""

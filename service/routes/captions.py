@@ -10,22 +10,18 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from datastores.base import DomainVersion
 from service.answers import render
-from service.audio.decoding import Recording
 from service.auth.guard import Caller
-from service.captioning.captioner import CaptionOptions
-from service.captioning.progress import Reports
+from service.captioning.progress import ProgressMailbox
 from service.captioning.stopwatch import Stopwatch
 from service.errors import BadField
 from service.http.bounds import while_connected, within
-from service.http.deadlines import Deadline
 from service.http.problems import describe_validation
 from service.http.streaming import Event, EventStream, accepts_events
 from service.http.uploads import FORM, Upload, read_upload
+from service.routes.caption_steps import CaptionRequest, caption_recording, decode_recording, due_for, find_domain
 from service.routes.dependencies import GUARDED, AppRuntime, captioning, deadline, problems
-from service.routes.descriptions import RECORDING, TEXTS, form_of
-from service.routes.recordings import caption_recording, decode_recording, due_for, find_domain
+from service.routes.openapi_bodies import RECORDING, TEXTS, form_of
 from service.runtime import Runtime
 from service.schemas import CaptionAnswer, CaptionFields, ProgressAnswer, ResponseFormat, VerboseCaptionAnswer
 
@@ -44,7 +40,7 @@ _BODY: dict[str, Any] = {
 _OTHER_FORMATS: dict[int | str, dict[str, Any]] = {
     200: {
         "model": VerboseCaptionAnswer | CaptionAnswer,
-        "description": "The caption, in the format asked for; Server-Timing tells the stages.",
+        "description": "The caption in the requested format. The header `Server-Timing` lists the stages.",
         "content": TEXTS
         | {
             "text/event-stream": {
@@ -68,13 +64,14 @@ async def caption(
     query: Annotated[CaptionFields, Query()],
     runtime: AppRuntime,
 ) -> Response:
-    """Send the recording as the multipart field `file`, with the options as fields beside it, or as the body
-    itself, with the options as query parameters. WAV, FLAC, OGG, MP3 or AIFF, 8 to 192 kHz, any channels.
+    """Send the recording as the multipart field `file` with the options as form fields, or as the request body
+    with the options as query parameters. The service reads WAV, FLAC, OGG, MP3 and AIFF at 8 to 192 kHz with any number
+    of channels.
 
-    With `stream=true` or `Accept: text/event-stream` the answer is server-sent events: `progress`, as often as there is
-    something to tell, with the `stage`, the `percent` done and the `segments` finished since the event before; and last
-    `caption`, whose data is the body that would otherwise have been the answer, or `error`, whose data is a problem
-    document. What is wrong with the request is answered by its status all the same. Leaving cancels the work.
+    With `stream=true` or `Accept: text/event-stream`, the answer is a stream of server-sent events. Each event
+    `progress` has the current `stage`, the `percent` done and the `segments` finished since the previous event. The
+    last event is `caption`, whose data is the body of the answer without a stream, or `error`, whose data is a problem
+    document. An invalid request is still answered with an error status. If the client disconnects, the work stops.
     """
     if query.domain:
         caller.check_reaches(query.domain)
@@ -89,30 +86,24 @@ async def caption(
                 version = await find_domain(runtime, caller, fields.domain)
                 recording = await decode_recording(runtime, upload.data, watch)
         due = due_for(due, request, recording, runtime.settings.timeouts)
+        wanted = CaptionRequest(recording, version, options, watch, due)
         if fields.stream or accepts_events(request.headers.get("accept", "")):
-            events = _events(runtime, recording, version, options, watch, due, fields.response_format)
-            return EventStream(events, due, held.pop_all())
+            return EventStream(_events(runtime, wanted, fields.response_format), due, held.pop_all())
         async with while_connected(request):
-            made = await caption_recording(runtime, recording, version, options, watch, due)
+            made = await caption_recording(runtime, wanted)
     return render(made, bundle, fields.response_format)
 
 
 async def _events(
-    runtime: Runtime,
-    recording: Recording,
-    version: DomainVersion,
-    options: CaptionOptions,
-    watch: Stopwatch,
-    due: Deadline,
-    wanted: ResponseFormat,
+    runtime: Runtime, wanted: CaptionRequest, response_format: ResponseFormat
 ) -> AsyncGenerator[Event, None]:
-    """Yield an event for each report, and last the body of the answer."""
-    reports = Reports()
-    task = asyncio.create_task(caption_recording(runtime, recording, version, options, watch, due, reports.put))
+    """Yield an event for each progress report, and the body of the answer as the last event."""
+    mailbox = ProgressMailbox()
+    task = asyncio.create_task(caption_recording(runtime, wanted, mailbox.put))
     try:
-        async for progress in reports.until(task):
+        async for progress in mailbox.until(task):
             yield Event(ProgressAnswer.of(progress).model_dump_json(), "progress")
-        answer = render(await task, runtime.parts.bundle, wanted)
+        answer = render(await task, runtime.parts.bundle, response_format)
         yield Event(bytes(answer.body).decode(), "caption")
     finally:
         task.cancel()
@@ -120,12 +111,12 @@ async def _events(
 
 
 def merge_fields(query: CaptionFields, upload: Upload) -> CaptionFields:
-    """Merge the fields of the form and of the query. Raises `BadField` for a wrong field, or two that differ."""
+    """Merge the fields of the form and of the query. Raises `BadField` for an invalid field or two different values."""
     try:
         form = CaptionFields.model_validate(upload.fields)
     except ValidationError as error:
         raise BadField(describe_validation(error.errors())) from error
     for name in sorted(form.model_fields_set & query.model_fields_set):
         if getattr(form, name) != getattr(query, name):
-            raise BadField(f"{name}: is one thing in the form and another in the query")
+            raise BadField(f"{name}: has different values in the form and in the query")
     return query.model_copy(update=form.model_dump(exclude_unset=True))

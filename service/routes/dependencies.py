@@ -15,23 +15,23 @@ from service.schemas import Problem
 from service.settings import variable_name
 
 _MEANINGS = {
-    400: "A field, parameter or name is wrong; the detail names it.",
-    401: "There is no key, or it is none of this service.",
-    403: "The key lacks the scope, or is not for the domain.",
-    404: "There is no such domain or job.",
-    408: "The body arrives too slowly; the detail names the setting.",
-    409: "The domain is busy or was embedded by another CLAP, or the job is over.",
-    413: "The body or the recording is over a limit; the detail names its setting.",
-    415: "The body is not of a kind that can be read.",
+    400: "A field, parameter or name is invalid. The detail names it.",
+    401: "The key is missing or unknown.",
+    403: "The key lacks the scope, or may not use the domain.",
+    404: "The domain or job does not exist.",
+    408: "The body arrives too slowly. The detail names the setting.",
+    409: "The domain is busy or was embedded by another CLAP, or the job has finished.",
+    413: "The body or the recording exceeds a limit. The detail names the setting.",
+    415: "The format of the body is not supported.",
     422: "The recording is damaged, cut short, empty or silent.",
-    429: "The key has asked more often than its rate; Retry-After says when to come back.",
-    503: "Not ready, or too much is under way; Retry-After says when to come back.",
-    504: "The deadline has passed.",
+    429: "The key has exceeded its rate. `Retry-After` says when to try again.",
+    503: "The service is not ready or is overloaded. `Retry-After` says when to try again.",
+    504: "The deadline has passed before the answer was complete.",
 }
 
 
 def get_runtime(request: Request) -> Runtime:
-    """Return the runtime that the lifespan built."""
+    """Return the runtime that the lifespan of the app has built."""
     runtime: Runtime = request.state.runtime
     return runtime
 
@@ -39,21 +39,21 @@ def get_runtime(request: Request) -> Runtime:
 AppRuntime = Annotated[Runtime, Depends(get_runtime)]
 
 
-_BEARER = HTTPBearer(auto_error=False, description="a key of the service")
-_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="the same, for clients that send no bearer")
+_BEARER = HTTPBearer(auto_error=False, description="A key of the service.")
+_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="A key, for clients that send no bearer.")
 
 
 class Access:
-    """A dependency: the caller, once it is clear that they may use the route, and its domain if it names one.
+    """A dependency that returns the caller if they may use the route, and the domain in its path if it has one.
 
-    It reads headers only, so nobody's body is taken in before.
+    It reads only headers, so the body of a refused request is never read.
     """
 
     def __init__(self, *scopes: Scope, counted: bool = True) -> None:
         """
         Args:
-            scopes: one of them is needed.
-            counted: whether the request counts for the key's rate.
+            scopes: the key must have one of these.
+            counted: whether the request counts towards the rate of the key.
         """
         self._scopes = frozenset(scopes)
         self._counted = counted
@@ -80,12 +80,12 @@ class Access:
 captioning = Access(Scope.caption)
 reading = Access(Scope.caption, Scope.admin)
 changing = Access(Scope.admin)
-# Following a job is not counted: a rate must not break the registration that it let in.
+# Requests that follow a job are not counted: a rate must not break a registration that it has admitted.
 following = Access(Scope.admin, counted=False)
 
 
 def deadline(request: Request, kind: str) -> Deadline:
-    """When the answer to a request that starts now is due: as the client asks, and the setting ``kind_seconds`` allows.
+    """Return the deadline of a request that starts now, as the client asks and the setting ``kind_seconds`` limits.
 
     Raises `BadTimeout`.
     """
@@ -95,7 +95,7 @@ def deadline(request: Request, kind: str) -> Deadline:
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error answers of a route, for its documentation."""
+    """Return the error answers of a route for its documentation."""
     return {
         status: {
             "description": _MEANINGS[status],
@@ -107,4 +107,4 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 GUARDED = problems(401, 403, 429)
-"""The error answers of every route that needs a key where the service has keys."""
+"""The error answers of each route that requires a key if the service has keys."""

@@ -1,4 +1,4 @@
-"""The page at ``/docs``: Swagger UI over the OpenAPI document, with nothing from other hosts."""
+"""The page at ``/docs``: Swagger UI for the OpenAPI document. It loads nothing from other hosts."""
 
 import hashlib
 import re
@@ -20,7 +20,7 @@ _INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 @router.get("/docs")
 async def documentation(request: Request) -> Response:
-    """The page. Its one inline script is allowed by its hash; Swagger UI styles its elements itself."""
+    """Return the page. Its policy allows the inline script by hash, and inline styles because Swagger UI sets them."""
     root = request.scope.get("root_path", "").rstrip("/")
     page: HTMLResponse = get_swagger_ui_html(
         openapi_url=f"{root}{request.app.openapi_url}",
@@ -39,7 +39,7 @@ async def documentation(request: Request) -> Response:
 
 @router.get("/docs/{name}")
 async def documentation_file(name: str, request: Request) -> Response:
-    """A file of Swagger UI; an ETag tells whether the browser's copy is still good."""
+    """Return a file of Swagger UI. Browsers revalidate their copy with its ETag."""
     if name not in _FILES:
         raise HTTPException(404)
     answer = await _files().get_response(name, request.scope)

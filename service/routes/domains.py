@@ -1,4 +1,4 @@
-"""Domains: describe, search, export, roll back and delete. `registration` has the routes that fill them."""
+"""Domains: routes that list, describe, search, export, roll back and delete. `registration` has those that fill."""
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -24,19 +24,21 @@ _NDJSON: dict[str, Any] = {
         "example": '{"caption": "A tram rings its bell."}\n{"caption": "Rain falls."}\n',
     }
 }
-_EXPORTED: dict[int | str, dict[str, Any]] = {200: {"description": "One caption a line.", "content": _NDJSON}}
+_EXPORTED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The captions as NDJSON, one per line.", "content": _NDJSON}
+}
 
 
-@router.get("", summary="Every domain", responses=problems(503))
+@router.get("", summary="List the domains", responses=problems(503))
 async def list_domains(caller: Annotated[Caller, Depends(reading)], runtime: AppRuntime) -> DomainList:
-    """The serving version of every domain that the key reaches, by name."""
+    """Lists the serving version of each domain that the key may use, sorted by name."""
     versions = [version for version in await runtime.parts.store.list() if caller.reaches(version.domain)]
     return DomainList(domains=[DomainAnswer.of(version, runtime.parts.bundle) for version in versions])
 
 
-@router.get("/{name}", summary="One domain", dependencies=[Depends(reading)], responses=problems(400, 404, 503))
+@router.get("/{name}", summary="Describe a domain", dependencies=[Depends(reading)], responses=problems(400, 404, 503))
 async def show_domain(name: DomainName, runtime: AppRuntime) -> DomainAnswer:
-    """The serving version of a domain."""
+    """Describes the serving version of the domain."""
     parts = runtime.parts
     return DomainAnswer.of(await parts.store.resolve(name), parts.bundle)
 
@@ -49,28 +51,28 @@ async def show_domain(name: DomainName, runtime: AppRuntime) -> DomainAnswer:
     responses=problems(400, 404, 409, 503),
 )
 async def delete_domain(name: DomainName, runtime: AppRuntime) -> Response:
-    """Remove a domain with all its versions."""
+    """Removes the domain with all its versions."""
     parts = runtime.parts
-    parts.jobs.check_free(name)
+    parts.jobs.slots.check_free(name)
     await parts.store.delete(name)
     return Response(status_code=204)
 
 
 @router.post(
     "/{name}/rollback",
-    summary="Back to the version before",
+    summary="Roll back a domain",
     dependencies=[Depends(changing)],
     responses=problems(400, 404, 409, 503),
 )
 async def roll_back_domain(name: DomainName, runtime: AppRuntime) -> DomainAnswer:
-    """Serve the version before the current one again."""
+    """Serves the version before the current one again."""
     parts = runtime.parts
     return DomainAnswer.of(await parts.store.rollback(name), parts.bundle)
 
 
 @router.get(
     "/{name}/search",
-    summary="What the datastore would retrieve for a text",
+    summary="Search a domain",
     dependencies=[Depends(reading)],
     responses=problems(400, 404, 409, 503, 504),
 )
@@ -81,7 +83,7 @@ async def search_domain(
     q: Annotated[str, Query(min_length=1, max_length=2000, examples=["a dog in the rain"])],
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
 ) -> SearchAnswer:
-    """The captions nearest to a text, best first."""
+    """Returns the captions that the datastore retrieves for a text, most similar first."""
     async with within(deadline(request, "search")):
         parts = runtime.parts
         version = await parts.domains.resolve(name)
@@ -98,13 +100,14 @@ async def search_domain(
     responses=_EXPORTED | problems(400, 404, 503),
 )
 async def export_domain(name: DomainName, runtime: AppRuntime) -> StreamingResponse:
-    """Every caption of the version that serves now, as NDJSON that can be registered again. A switch meanwhile
-    does not reach the answer; `X-Domain-Version` names the version.
+    """Returns all captions of the serving version as NDJSON, which can be registered again. The header
+    `X-Domain-Version` names the version. If a new version is registered during the answer, the answer still contains
+    the old one.
     """
     store = runtime.parts.store
     version = await store.resolve(name)
     pages = store.entries(version)
-    # Taken before the answer begins, so that a version that cannot be read is still answered as a problem.
+    # Read before the answer starts, so that a version that cannot be read is still answered with a problem document.
     first: Sequence[Entry] = await anext(pages, [])
     headers = {
         "Content-Disposition": f'attachment; filename="{name}.ndjson"',
@@ -117,10 +120,10 @@ async def export_domain(name: DomainName, runtime: AppRuntime) -> StreamingRespo
     "/{name:path}", methods=["GET", "PUT", "POST", "DELETE"], dependencies=[Depends(reading)], include_in_schema=False
 )
 async def no_such_path(name: str, request: Request) -> Response:
-    """A slash that was encoded reaches the routes as a slash: say that the name is wrong, not the route."""
+    """Report an invalid name. An encoded slash reaches the routes as a slash, so no other route matches such a name."""
     raw = bytes(request.scope.get("raw_path", b"")).lower()
     if b"%2f" in raw or b"%5c" in raw or ".." in name.split("/"):
-        raise InvalidDomainName(f"{name!r} cannot be a domain's name")
+        raise InvalidDomainName(f"{name!r} is not a valid name of a domain")
     raise HTTPException(404)
 
 

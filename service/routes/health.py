@@ -1,4 +1,4 @@
-"""Whether the service lives, whether it can caption, and what it has counted."""
+"""Health: routes for liveness, readiness and metrics."""
 
 import asyncio
 from contextlib import suppress
@@ -13,32 +13,32 @@ from service.runtime import Runtime
 from service.settings import variable_name
 
 router = APIRouter(tags=["health"])
-figures = APIRouter(tags=["health"])
+metrics_router = APIRouter(tags=["health"])
 
 
 @router.get(
     "/livez",
-    summary="The process lives",
+    summary="Check liveness",
     responses={200: {"content": {"application/json": {"example": {"status": "alive"}}}}, **problems(503)},
 )
 async def livez(runtime: AppRuntime) -> dict[str, str]:
-    """200 while the process runs; 503 once a model is stuck, which only a new process mends."""
+    """Returns 200 while the process runs, and 503 if a model is stuck. Restart the process in that case."""
     stuck, limit = runtime.stalled(), runtime.settings.timeouts.stall_seconds
     if stuck > limit:
         setting = variable_name("timeouts", "stall_seconds")
-        raise NotReady(f"a model has made no progress for {stuck:.0f} s; {limit:g} are allowed ({setting})")
+        raise NotReady(f"a model has made no progress for {stuck:.0f} s; the limit is {limit:g} s ({setting})")
     return {"status": "alive"}
 
 
-@router.get("/readyz", summary="Captions can be made", responses=problems(503))
+@router.get("/readyz", summary="Check readiness", responses=problems(503))
 async def readyz(runtime: AppRuntime) -> dict[str, str]:
-    """200 once models and datastore are up and the datastore answers; 503 says what is missing."""
-    await _look(runtime)
+    """Returns 200 if the models are loaded and the datastore answers, otherwise 503 with the missing parts."""
+    await _probe(runtime)
     return {"status": "ready", "bundle": runtime.parts.bundle.name}
 
 
-async def _look(runtime: Runtime) -> None:
-    """Look whether captions can be made, and note in the metrics what is seen. Raises what keeps them from it."""
+async def _probe(runtime: Runtime) -> None:
+    """Check that the service can caption, and update the metrics. Raises the error that prevents captions."""
     metrics = runtime.metrics
     metrics.set_ready(False)
     parts = runtime.parts
@@ -47,7 +47,7 @@ async def _look(runtime: Runtime) -> None:
         async with asyncio.timeout(seconds):
             versions = await parts.store.list()
     except TimeoutError as error:
-        # Before whoever probes gives up: an answer in time says more than none.
+        # Answer before the caller of the probe gives up, because an error in time says more than silence.
         setting = variable_name("datastore", "probe_seconds")
         raise DatastoreUnavailable(f"the datastore did not answer within {seconds:g} s ({setting})") from error
     metrics.set_ready(True)
@@ -55,10 +55,10 @@ async def _look(runtime: Runtime) -> None:
     metrics.set_jobs(job.state.value for job in parts.jobs.list())
 
 
-@figures.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+@metrics_router.get("/metrics", summary="Get the metrics", response_class=Response)
 async def metrics(runtime: AppRuntime) -> Response:
-    """Counters in Prometheus' text format."""
-    # The answer says it all: a scrape shall not fail because the service is not ready.
+    """Returns the metrics of the service in the text format of Prometheus."""
+    # The metrics themselves show that the service is not ready, so a scrape must not fail then.
     with suppress(ServiceError, DatastoreError):
-        await _look(runtime)
+        await _probe(runtime)
     return Response(runtime.metrics.render(), media_type=runtime.metrics.media_type)

@@ -1,4 +1,4 @@
-"""GET /v1/models: the domains, as clients of OpenAI's API look for models."""
+"""GET /v1/models: lists the domains as models, for clients of OpenAI's API."""
 
 from typing import Annotated
 
@@ -12,18 +12,21 @@ from service.schemas import DomainName
 router = APIRouter(prefix="/v1/models", tags=["openai"], responses=GUARDED)
 
 
-@router.get("", summary="Every domain, as a model", responses=problems(503))
+@router.get("", summary="List the domains as models", responses=problems(503))
 async def list_models(caller: Annotated[Caller, Depends(reading)], runtime: AppRuntime) -> ModelList:
-    """The domains that the key reaches and the service can caption in, by name."""
+    """Lists the domains that the key may use and the service can caption in, sorted by name."""
     mine = runtime.parts.bundle.clap.fingerprint
     versions = [version for version in await runtime.parts.store.list() if caller.reaches(version.domain)]
     return ModelList(data=[ModelAnswer.of(version) for version in versions if version.fingerprint == mine])
 
 
-# A path: models of others have names with slashes, and these are names like any other that is no domain's.
+# The name is a path, because names of other models contain slashes; such a name is answered like an unknown domain.
 @router.get(
-    "/{name:path}", summary="One domain, as a model", dependencies=[Depends(reading)], responses=problems(404, 409, 503)
+    "/{name:path}",
+    summary="Describe a domain as a model",
+    dependencies=[Depends(reading)],
+    responses=problems(404, 409, 503),
 )
 async def show_model(name: DomainName, runtime: AppRuntime) -> ModelAnswer:
-    """The model that a domain is; 409 while it waits to be registered again for the CLAP of the service."""
+    """Describes the domain as a model. Answers 409 if another CLAP has embedded the domain; register it again then."""
     return ModelAnswer.of(await runtime.parts.domains.resolve(name))

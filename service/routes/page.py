@@ -9,7 +9,7 @@ from starlette.staticfiles import StaticFiles
 
 router = APIRouter(include_in_schema=False)
 
-# Everything the page uses is here: nothing inline, nothing from elsewhere. A blob is what the visitor gave to play.
+# The page uses only files from here, and nothing inline. Blobs are recordings that the visitor plays.
 _POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -21,7 +21,7 @@ _POLICY = "; ".join(
     )
 )
 _HEADERS = {
-    # Names do not change with the content, so each use asks whether the copy is still good; an ETag answers.
+    # Names do not change with the content, so browsers revalidate their copy with its ETag at each use.
     "Cache-Control": "no-cache",
     "Content-Security-Policy": _POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -33,13 +33,13 @@ _HEADERS = {
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def index(request: Request) -> Response:
-    """The page."""
+    """Return the page."""
     return await _file("index.html", request)
 
 
 @router.api_route("/static/{path:path}", methods=["GET", "HEAD"])
 async def static(path: str, request: Request) -> Response:
-    """A file of the page. Raises the 404 of `StaticFiles` for any other path."""
+    """Return a file of the page. Raises the 404 of `StaticFiles` for any other path."""
     return await _file(path, request)
 
 

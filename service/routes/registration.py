@@ -1,4 +1,4 @@
-"""Registration: the corpus of a domain, or more captions for it, taken in as a job."""
+"""Registration: routes that upload the corpus of a domain, or more captions for it, and start a job."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -12,18 +12,20 @@ from datastores.base import DomainNotFound, DomainStore
 from service.http.bounds import while_connected, within
 from service.http.problems import request_id_of
 from service.http.uploads import FIELD
+from service.jobs.corpus_reading import open_corpus
 from service.jobs.records import JobAnswer, JobKind, JobProgress, JobRecord
 from service.jobs.spool import spool
-from service.jobs.work import open_corpus
 from service.routes.dependencies import GUARDED, AppRuntime, changing, deadline, problems
 from service.runtime import Runtime
 from service.schemas import CorpusBody, DomainName, RegistrationAnswer, RegistrationQuery
 
 router = APIRouter(prefix="/domains", tags=["domains"], dependencies=[Depends(changing)], responses=GUARDED)
 
-Asked = Annotated[RegistrationQuery, Query()]
-
-_FILE = {"type": "string", "format": "binary", "description": ".json, .ndjson, .csv, .txt or .parquet, also as .gz"}
+_FILE = {
+    "type": "string",
+    "format": "binary",
+    "description": "A .json, .ndjson, .csv, .txt or .parquet file, or .gz.",
+}
 _LINES = {"schema": {"type": "string"}}
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -40,33 +42,37 @@ _BODY: dict[str, Any] = {
     }
 }
 _DONE: dict[int | str, dict[str, Any]] = {
-    200: {"description": "With wait=true: the new version serves.", "model": RegistrationAnswer},
+    200: {"description": "With `wait=true`: the new version serves.", "model": RegistrationAnswer},
     202: {
-        "description": "It goes on as a job.",
+        "description": "The registration continues as a job.",
         "model": JobAnswer,
-        "headers": {"Location": {"description": "of the job", "schema": {"type": "string"}}},
+        "headers": {"Location": {"description": "The path of the job.", "schema": {"type": "string"}}},
     },
 }
 _NEW: dict[int | str, dict[str, Any]] = {
-    201: {"description": "With wait=true: the domain is new and serves.", "model": RegistrationAnswer}
+    201: {"description": "With `wait=true`: the new domain serves.", "model": RegistrationAnswer}
 }
 
 
 @router.put(
     "/{name}",
-    summary="Register a domain, or replace it",
+    summary="Register or replace a domain",
     openapi_extra=_BODY,
     response_class=Response,
     responses=_DONE | _NEW | problems(400, 408, 409, 413, 415, 503, 504),
 )
-async def put_domain(name: DomainName, request: Request, asked: Asked, runtime: AppRuntime) -> Response:
-    """Send the whole corpus, as the body or as the multipart field `file`: JSON, NDJSON, CSV, plain text with one
-    caption a line or Parquet, each also compressed by gzip. The version before serves until the new one is whole;
-    captions it has already keep their vectors. The answer is a job to follow at `GET /jobs/{id}`; with `wait=true`
-    it comes when the domain serves, and leaving before cancels the registration.
+async def put_domain(
+    name: DomainName, request: Request, query: Annotated[RegistrationQuery, Query()], runtime: AppRuntime
+) -> Response:
+    """Send the whole corpus as the request body or as the multipart field `file`. The formats are JSON, NDJSON, CSV,
+    plain text with one caption per line, and Parquet; each may be compressed by gzip. The previous version serves until
+    the new one is complete. Captions in both versions keep their vectors.
+
+    The answer is a job, which `GET /jobs/{id}` follows. With `wait=true`, the answer comes once the new version serves.
+    If the client disconnects before, the registration is cancelled.
     """
     is_new = not await _exists(runtime.parts.store, name)
-    return await _registration(JobKind.register, name, request, asked, runtime, 201 if is_new else 200)
+    return await _registration(JobKind.register, name, request, query, runtime, 201 if is_new else 200)
 
 
 @router.post(
@@ -76,21 +82,25 @@ async def put_domain(name: DomainName, request: Request, asked: Asked, runtime: 
     response_class=Response,
     responses=_DONE | problems(400, 404, 408, 409, 413, 415, 503, 504),
 )
-async def add_captions(name: DomainName, request: Request, asked: Asked, runtime: AppRuntime) -> Response:
-    """Send captions as for `PUT /domains/{name}`. The next version has them behind those of the domain; captions
-    that are there already count as duplicates, and if all are, the version that serves stays.
+async def add_captions(
+    name: DomainName, request: Request, query: Annotated[RegistrationQuery, Query()], runtime: AppRuntime
+) -> Response:
+    """Send captions as for `PUT /domains/{name}`. The next version has the captions of the domain, followed by the new
+    ones. Captions that the domain already has count as duplicates. If all captions are duplicates, the serving version
+    stays.
     """
     await runtime.parts.domains.resolve(name)
-    return await _registration(JobKind.append, name, request, asked, runtime, 200)
+    return await _registration(JobKind.append, name, request, query, runtime, 200)
 
 
 async def _registration(
-    kind: JobKind, name: str, request: Request, asked: RegistrationQuery, runtime: Runtime, status: int
+    kind: JobKind, name: str, request: Request, query: RegistrationQuery, runtime: Runtime, status: int
 ) -> Response:
     jobs, settings = runtime.parts.jobs, runtime.settings
     async with within(deadline(request, "registration")):
-        with jobs.reserve(name) as job:
-            spooled = await spool(request, jobs.part(job))
+        with jobs.slots.reserve(name) as job:
+            upload = jobs.files.part(job)
+            spooled = await spool(request, upload)
             record = JobRecord(
                 id=job,
                 kind=kind,
@@ -99,15 +109,15 @@ async def _registration(
                 created=datetime.now(UTC),
                 media_type=spooled.media_type,
                 filename=spooled.filename,
-                column=asked.column,
-                on_error=asked.on_error,
-                waited=asked.wait,
+                column=query.column,
+                on_error=query.on_error,
+                waited=query.wait,
                 request_id=request_id_of(request),
             )
-            # What is no corpus at all is said at once, not by a job.
-            await asyncio.to_thread(open_corpus, jobs.part(job), record, settings.corpus)
+            # An upload that is not a corpus is refused here, before it becomes a job.
+            await asyncio.to_thread(open_corpus, upload, record, settings.corpus)
             await jobs.submit(record)
-        if not asked.wait:
+        if not query.wait:
             headers = {"Location": f"/jobs/{job}"}
             return JSONResponse(jobs.get(job).answer().model_dump(mode="json"), 202, headers)
         async with while_connected(request):

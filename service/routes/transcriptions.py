@@ -1,8 +1,7 @@
-"""POST /v1/audio/transcriptions: captions for clients of OpenAI's API."""
+"""POST /v1/audio/transcriptions: captions a recording for clients of OpenAI's API."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import ExitStack
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -23,14 +22,14 @@ from service.openai.answers import (
     TextDone,
     TranscriptionAnswer,
     VerboseTranscriptionAnswer,
-    text_events,
     transcription,
     verbose_transcription,
 )
-from service.openai.fields import KNOWN, LISTS, TranscriptionFields, transcription_fields
+from service.openai.fields import FORM_FIELDS, LIST_FIELDS, TranscriptionFields, transcription_fields
+from service.routes.caption_steps import CaptionRequest, caption_recording, decode_recording, due_for, find_domain
 from service.routes.dependencies import GUARDED, AppRuntime, captioning, deadline, problems
-from service.routes.descriptions import TEXTS, form_of
-from service.routes.recordings import caption_recording, decode_recording, due_for, find_domain
+from service.routes.openapi_bodies import TEXTS, form_of
+from service.runtime import Runtime
 from service.schemas import EXAMPLE_CAPTION, ResponseFormat
 
 router = APIRouter(tags=["openai"], responses=GUARDED)
@@ -46,7 +45,7 @@ _BODY: dict[str, Any] = {
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "model": VerboseTranscriptionAnswer | TranscriptionAnswer,
-        "description": f"The caption, in the format asked for; {_IGNORED} names hints that were given and not used.",
+        "description": f"The caption in the requested format. The header `{_IGNORED}` names hints that were ignored.",
         "content": TEXTS | {"text/event-stream": {"example": _EVENTS}},
     }
 }
@@ -54,7 +53,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 
 @router.post(
     "/v1/audio/transcriptions",
-    summary="Caption a recording, as OpenAI's clients ask for a transcription",
+    summary="Caption a recording for clients of OpenAI's API",
     openapi_extra=_BODY,
     response_class=Response,
     responses=_ANSWERS | problems(400, 404, 408, 409, 413, 415, 422, 503, 504),
@@ -64,9 +63,10 @@ async def transcribe(
     caller: Annotated[Caller, Depends(captioning)],
     runtime: AppRuntime,
 ) -> Response:
-    """`POST /caption` for clients of OpenAI's API: `model` is a domain, the text is the caption. Fields of
-    `POST /caption` beside OpenAI's own are understood; what cannot be done, as the times of words, is refused. With
-    `stream=true` the text comes as events, at once when it is written.
+    """This route does the same as `POST /caption` for clients of OpenAI's API. The field `model` names a domain, and
+    the text of the answer is the caption. The route accepts the fields of OpenAI's API and of `POST /caption`. It
+    refuses options that the service does not offer, such as times of words. With `stream=true`, the answer is a stream
+    of events. The whole text comes in one event once it is written.
     """
     bundle, due = runtime.parts.bundle, deadline(request, "caption")
     with ExitStack() as held:
@@ -78,12 +78,12 @@ async def transcribe(
                 version = await find_domain(runtime, caller, fields.domain)
                 recording = await decode_recording(runtime, data, watch)
         due = due_for(due, request, recording, runtime.settings.timeouts)
-        work = partial(caption_recording, runtime, recording, version, options, watch, due)
+        wanted = CaptionRequest(recording, version, options, watch, due)
         if fields.stream:
-            answer: Response = EventStream(_events(work), due, held.pop_all())
+            answer: Response = EventStream(_events(runtime, wanted), due, held.pop_all())
         else:
             async with while_connected(request):
-                answer = _answer(await work(), bundle, fields)
+                answer = _answer(await caption_recording(runtime, wanted), bundle, fields)
     if fields.ignored:
         answer.headers[_IGNORED] = ", ".join(fields.ignored)
     return answer
@@ -92,14 +92,16 @@ async def transcribe(
 async def _read(request: Request) -> tuple[TranscriptionFields, bytes]:
     media_type = media_type_of(request.headers.get("content-type", ""))
     if media_type != FORM:
-        raise BadField(f"content-type: is {media_type[:80]!r}; the recording and its fields are needed as {FORM}")
-    upload = await read_upload(request, KNOWN, LISTS)
+        raise BadField(f"content-type: is {media_type[:80]!r}; send the recording and its fields as {FORM}")
+    upload = await read_upload(request, FORM_FIELDS, LIST_FIELDS)
     return transcription_fields(upload), upload.data
 
 
-async def _events(work: Callable[[], Awaitable[Caption]]) -> AsyncGenerator[Event, None]:
-    for event in text_events(await work()):
-        yield event
+async def _events(runtime: Runtime, wanted: CaptionRequest) -> AsyncGenerator[Event, None]:
+    """Yield the whole text in one event, since no word is certain before the best caption is chosen; and the end."""
+    text = (await caption_recording(runtime, wanted)).text
+    yield Event(TextDelta(delta=text).model_dump_json())
+    yield Event(TextDone(text=text).model_dump_json())
 
 
 def _answer(caption: Caption, bundle: LoadedBundle, fields: TranscriptionFields) -> Response:

@@ -177,7 +177,7 @@ async def test_a_key_over_its_rate_is_told_when_to_come_back(store: MemoryStore)
         refused = await client.get("/domains", headers=bearer("slow"))
         assert_refused(refused, 429)
         assert 1 <= int(refused.headers["retry-after"]) <= 30
-        assert "2 requests a minute" in refused.json()["detail"]
+        assert "2 requests per minute" in refused.json()["detail"]
         assert (await client.get("/domains", headers=bearer("free"))).status_code == 200
         assert (await client.get("/jobs", headers=bearer("slow"))).status_code == 200
 

@@ -52,7 +52,7 @@ def test_no_key_and_a_wrong_key(guarded: str) -> None:
     for call in (lambda: ask(guarded, "other-key"), lambda: openai_client(guarded, "other-key").models.list()):
         with pytest.raises(openai.AuthenticationError) as caught:
             call()
-        assert_error(caught.value, "invalid_api_key", None, "none of the keys")
+        assert_error(caught.value, "invalid_api_key", None, "unknown key")
     bare = httpx.post(guarded + PATH, content=b"")
     assert (bare.status_code, bare.json()["error"]["code"]) == (401, "invalid_api_key")
     assert bare.headers["www-authenticate"] == "Bearer"
@@ -119,7 +119,7 @@ def test_a_domain_of_another_clap_is_refused_and_not_asked_for_again(store: Memo
         ({"model": ""}, "model", "at least 1"),
         ({"temperature": 3}, "temperature", "2"),
         ({"response_format": "diarized_json"}, "response_format", "verbose_json"),
-        ({"timestamp_granularities": ["word"]}, "timestamp_granularities", "ask for segment"),
+        ({"timestamp_granularities": ["word"]}, "timestamp_granularities", "use segment"),
         ({"timestamp_granularities": ["segment"]}, "timestamp_granularities", "verbose_json"),
         ({"timestamp_granularities": ["hour"]}, "timestamp_granularities", "segment"),
         ({"include": ["logprobs"]}, "include", "log probabilities"),

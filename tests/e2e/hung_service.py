@@ -13,7 +13,7 @@ from unittest.mock import patch
 from cli import serve as serving
 from models.bundle.loaded import LoadedBundle
 from models.vectors import FloatArray
-from service.captioning.working_models import WorkingModels
+from service.captioning.batched_models import BatchedModels
 from service.monitoring.logs import set_up_logs
 from service.runtime import Loaders
 from service.settings import Settings, load_settings
@@ -58,7 +58,7 @@ def main() -> None:
     with (
         patch.object(serving, "DEFAULT_LOADERS", Loaders(partial(load, arguments.what), open_store)),
         patch.object(serving, "_CLOSING_SECONDS", 3.0),
-        patch.object(WorkingModels, "close", partialmethod(WorkingModels.close, 0.5)),
+        patch.object(BatchedModels, "close", partialmethod(BatchedModels.close, 0.5)),
     ):
         serving.serve(settings)
 

@@ -49,7 +49,7 @@ def test_a_recording_is_written_as_a_wav_that_libsndfile_reads(page: Page) -> No
 
 
 def test_events_are_read_once_they_are_whole_and_comments_are_none(page: Page) -> None:
-    told = Event('{"percent": 4.5}', "progress").encode() + b": the work goes on\n\n"
+    told = Event('{"percent": 4.5}', "progress").encode() + b": still working\n\n"
     told += Event("1\nrain: é\n", "caption").encode() + Event("plain").encode()
     text = told.decode()
     read = page.evaluate(

@@ -122,7 +122,7 @@ def test_what_goes_wrong_on_the_way_is_told_and_what_came_is_taken_back(
         choose(page, long_recording)
         decoder.let(1)
         problem = page.get_by_role("alert").filter(visible=True)
-        expect(problem).to_contain_text("its log says more under the request id")
+        expect(problem).to_contain_text("its log has the details under the request id")
         expect(problem).to_contain_text(re.compile(r"Request [0-9a-f]{32}"))
         assert page.is_hidden("#answer")
         expect(page.locator("#timeline > *")).to_have_count(0)

@@ -13,11 +13,11 @@ from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
 from models.vectors import FloatArray
 from service.audio.decoding import Recording
+from service.captioning.batched_models import BatchedModels
 from service.captioning.captioner import Caption, Captioner, CaptionOptions
-from service.captioning.progress import Progress, Stage
+from service.captioning.progress import CaptionProgress, Stage
 from service.captioning.segments import Segment
 from service.captioning.stopwatch import Stopwatch
-from service.captioning.working_models import WorkingModels
 from service.settings import BatchingSettings, SegmentsSettings
 from tests.fakes import FakeBundle, FakeClap, FakeDecoder, FakeProjection, SteppingClap
 from tests.memory_store import MemoryStore
@@ -43,7 +43,7 @@ def recording(*pieces: FloatArray) -> Recording:
 async def captioning(
     bundle: LoadedBundle, store: DomainStore, segments: SegmentsSettings | None = None
 ) -> AsyncIterator[Captioner]:
-    models = WorkingModels(bundle, BatchingSettings(), calls=4)
+    models = BatchedModels(bundle, BatchingSettings(), calls=4)
     await models.start()
     try:
         yield Captioner(bundle, store, models, segments)
@@ -52,17 +52,17 @@ async def captioning(
 
 
 async def caption_once(
-    bundle: LoadedBundle, store: DomainStore, heard: Recording, similar: int = 3, by_window: bool = False
+    bundle: LoadedBundle, store: DomainStore, heard: Recording, similar: int = 3, with_segments: bool = False
 ) -> Caption:
     async with captioning(bundle, store) as captioner:
-        return await caption(captioner, store, heard, similar, by_window)
+        return await caption(captioner, store, heard, similar, with_segments)
 
 
 async def caption(
-    captioner: Captioner, store: DomainStore, heard: Recording, similar: int = 3, by_window: bool = False
+    captioner: Captioner, store: DomainStore, heard: Recording, similar: int = 3, with_segments: bool = False
 ) -> Caption:
     version = await store.resolve("city")
-    options = CaptionOptions(similar, GenerationOptions(), by_window)
+    options = CaptionOptions(similar, GenerationOptions(), with_segments)
     return await captioner.caption(heard, version, options, Stopwatch())
 
 
@@ -128,7 +128,7 @@ async def test_the_vector_of_a_clip_is_the_renormalised_mean_of_its_windows(stor
 
 async def test_each_part_that_sounds_different_has_its_own_caption(store: MemoryStore) -> None:
     heard = recording(tone(6.0, hertz=400), tone(6.0, hertz=1000), tone(6.0, hertz=2000))
-    made = await caption_once(FakeBundle(), store, heard, by_window=True)
+    made = await caption_once(FakeBundle(), store, heard, with_segments=True)
     assert [one.caption for one in made.segments] == ["Heard: tone 4", "Heard: tone 10", "Heard: tone 20"]
     assert_tiling(made.segments, 18.0)
     assert [one.end for one in made.segments[:2]] == [pytest.approx(6.0, abs=0.5), pytest.approx(12.0, abs=0.5)]
@@ -143,14 +143,14 @@ def assert_tiling(segments: Sequence[Segment], duration: float) -> None:
 
 
 async def test_the_only_window_has_the_caption_of_the_clip(store: MemoryStore) -> None:
-    made = await caption_once(FakeBundle(), store, recording(tone()), by_window=True)
+    made = await caption_once(FakeBundle(), store, recording(tone()), with_segments=True)
     assert [segment.caption for segment in made.segments] == [made.text]
     assert store.searches == [1]
 
 
 async def test_ten_minutes_of_one_sound_cost_one_caption(store: MemoryStore) -> None:
     decoder = ReadingDecoder()
-    made = await caption_once(FakeBundle(decoder=decoder), store, recording(tone(600.0, hertz=400)), by_window=True)
+    made = await caption_once(FakeBundle(decoder=decoder), store, recording(tone(600.0, hertz=400)), with_segments=True)
     assert made.segments == (Segment(0.0, 600.0, made.text),)
     assert len(decoder.prompts) == 1
 
@@ -163,7 +163,7 @@ async def test_parts_of_one_caption_that_follow_each_other_become_one_segment(st
             return [Generated("A tone.", 2) for _ in prompts]
 
     heard = recording(tone(6.0, hertz=400), tone(6.0, hertz=1000))
-    made = await caption_once(FakeBundle(decoder=Terse()), store, heard, by_window=True)
+    made = await caption_once(FakeBundle(decoder=Terse()), store, heard, with_segments=True)
     assert made.segments == (Segment(0.0, 12.0, "A tone."),)
     assert made.tokens == 6
 
@@ -172,7 +172,7 @@ async def test_silence_has_no_caption_of_its_own_and_says_nothing_of_the_whole(s
     silence, decoder = np.zeros(8 * 16_000, np.float32), ReadingDecoder()
     heard = recording(silence, tone(6.0, hertz=400), silence, tone(6.0, hertz=1000), silence)
     async with captioning(FakeBundle(decoder=decoder), store, SegmentsSettings(window_seconds=1.0)) as captioner:
-        made = await caption(captioner, store, heard, by_window=True)
+        made = await caption(captioner, store, heard, with_segments=True)
     assert [one.caption for one in made.segments] == ["Heard: tone 4", "Heard: tone 10"]
     assert_tiling(made.segments, 36.0)
     assert made.segments[0].end == pytest.approx(22.0, abs=0.5)
@@ -186,13 +186,13 @@ def changing(seconds: float, every: float = 4.0) -> Recording:
 
 
 async def test_many_parts_are_all_captioned_in_order(store: MemoryStore) -> None:
-    made = await caption_once(FakeBundle(), store, changing(148.0), by_window=True)
+    made = await caption_once(FakeBundle(), store, changing(148.0), with_segments=True)
     assert [one.caption for one in made.segments] == [f"Heard: tone {(4, 10, 20)[n % 3]}" for n in range(37)]
     assert_tiling(made.segments, 148.0)
 
 
 async def test_neighbours_are_searched_for_as_many_captions_as_are_written_at_a_time(store: MemoryStore) -> None:
-    await caption_once(FakeBundle(), store, changing(148.0), by_window=True)
+    await caption_once(FakeBundle(), store, changing(148.0), with_segments=True)
     assert store.searches == [8, 8, 8, 8, 6]
 
 
@@ -204,7 +204,7 @@ async def test_a_clip_is_captioned_alike_with_and_without_segments(store: Memory
             async with captioning(FakeBundle(decoder=without), store, segments) as captioner:
                 await caption(captioner, store, heard)
             async with captioning(FakeBundle(decoder=decoder), store, segments) as captioner:
-                made = await caption(captioner, store, heard, by_window=True)
+                made = await caption(captioner, store, heard, with_segments=True)
             np.testing.assert_array_equal(decoder.prompts[0].vector, without.prompts[0].vector)
             assert_tiling(made.segments, heard.duration)
 
@@ -220,7 +220,7 @@ async def test_windows_that_serve_the_clip_and_its_parts_are_heard_once(store: M
     for moment, windows in ((2.0, 5), (1.0, 5 + 10)):
         clap = CountingClap()
         async with captioning(FakeBundle(clap=clap), store, SegmentsSettings(window_seconds=moment)) as captioner:
-            await caption(captioner, store, recording(tone(10.0)), by_window=True)
+            await caption(captioner, store, recording(tone(10.0)), with_segments=True)
         assert clap.heard == windows
 
 
@@ -228,7 +228,7 @@ async def test_windows_that_serve_the_clip_and_its_parts_are_heard_once(store: M
 async def test_a_clap_that_hears_in_steps_hears_no_second_twice(store: MemoryStore, seconds: float) -> None:
     clap, heard = SteppingClap(), recording(tone(seconds))
     async with captioning(FakeBundle(clap=clap), store, SegmentsSettings(window_seconds=1.0)) as captioner:
-        await caption(captioner, store, heard, by_window=True)
+        await caption(captioner, store, heard, with_segments=True)
     assert clap.samples == len(heard.samples)
 
 
@@ -236,7 +236,7 @@ async def test_parts_of_what_is_heard_in_steps_lie_where_the_sound_changes(store
     heard = recording(tone(5.0, hertz=400), tone(6.0, hertz=1000), tone(7.0, hertz=2000))
     without, decoder, segments = ReadingDecoder(), ReadingDecoder(), SegmentsSettings(window_seconds=2.0)
     async with captioning(FakeBundle(clap=SteppingClap(), decoder=decoder), store, segments) as captioner:
-        made = await caption(captioner, store, heard, by_window=True)
+        made = await caption(captioner, store, heard, with_segments=True)
     async with captioning(FakeBundle(clap=SteppingClap(), decoder=without), store, segments) as captioner:
         await caption(captioner, store, heard)
     assert [one.caption for one in made.segments] == ["Heard: tone 4", "Heard: tone 10", "Heard: tone 20"]
@@ -251,14 +251,14 @@ async def test_sounds_are_told_with_when_they_are_heard_and_silence_has_none(sto
     silence = np.zeros(8 * 16_000, np.float32)
     heard = recording(tone(4.0, hertz=400), silence, tone(2.0, hertz=1000), tone(2.0, hertz=400))
     for clap in (FakeClap(), SteppingClap()):
-        made = await caption_once(FakeBundle(clap=clap), store, heard, by_window=True)
+        made = await caption_once(FakeBundle(clap=clap), store, heard, with_segments=True)
         when = {one.name: [(span.start, span.end) for span in one.spans] for one in made.sounds}
         # The names share a word, so each scores in the other's time too.
         assert {name: spans[-1] for name, spans in when.items()} == {"tone 4": (12.0, 16.0), "tone 10": (12.0, 16.0)}
         assert when["tone 4"][0] == (0.0, 4.0)
         assert [one.score for one in made.sounds] == [pytest.approx(1.0), pytest.approx(1.0)]
         assert (await caption_once(FakeBundle(clap=clap), store, heard)).sounds == ()
-    made = await caption_once(FakeBundle(), store, recording(silence), by_window=True)
+    made = await caption_once(FakeBundle(), store, recording(silence), with_segments=True)
     assert made.sounds == ()
 
 
@@ -271,16 +271,16 @@ async def test_recordings_are_divided_as_the_bundle_says_unless_the_settings_say
     decoder = ReadingDecoder()
     bundle = FakeBundle(decoder=decoder, segments=SegmentsSection(similarity=-1.0, window_seconds=2.0))
     async with captioning(bundle, store, wished) as captioner:
-        await caption(captioner, store, recording(tone(2.0, hertz=400), tone(2.0, hertz=1000)), by_window=True)
+        await caption(captioner, store, recording(tone(2.0, hertz=400), tone(2.0, hertz=1000)), with_segments=True)
     assert len(decoder.prompts) == captions
 
 
 async def test_progress_never_falls_and_tells_every_segment(store: MemoryStore) -> None:
-    told: list[Progress] = []
+    told: list[CaptionProgress] = []
     async with captioning(FakeBundle(), store) as captioner:
         version = await store.resolve("city")
-        options = CaptionOptions(3, GenerationOptions(), by_window=True)
-        made = await captioner.caption(changing(148.0), version, options, Stopwatch(), report=told.append)
+        options = CaptionOptions(3, GenerationOptions(), with_segments=True)
+        made = await captioner.caption(changing(148.0), version, options, Stopwatch(), listener=told.append)
     assert (told[0].stage, told[0].done) == (Stage.embed_audio, 0.0)
     assert (told[-1].stage, told[-1].done) == (Stage.generate, 1.0)
     shares = [one.done for one in told]
@@ -292,11 +292,11 @@ async def test_progress_never_falls_and_tells_every_segment(store: MemoryStore) 
 
 
 async def test_progress_of_a_single_caption_tells_no_segments(store: MemoryStore) -> None:
-    told: list[Progress] = []
+    told: list[CaptionProgress] = []
     async with captioning(FakeBundle(), store) as captioner:
         version = await store.resolve("city")
         options = CaptionOptions(3, GenerationOptions())
-        await captioner.caption(changing(40.0), version, options, Stopwatch(), report=told.append)
+        await captioner.caption(changing(40.0), version, options, Stopwatch(), listener=told.append)
     assert told[-1].done == 1.0
     assert all(one.segments == () for one in told)
 

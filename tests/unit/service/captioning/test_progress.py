@@ -1,6 +1,6 @@
 import asyncio
 
-from service.captioning.progress import Progress, Reports, Stage
+from service.captioning.progress import CaptionProgress, ProgressMailbox, Stage
 from service.captioning.segments import Segment
 
 
@@ -9,11 +9,11 @@ def segment(caption: str) -> Segment:
 
 
 async def test_reports_that_nobody_reads_are_merged_and_lose_no_segment() -> None:
-    reports, reads, read = Reports(), asyncio.Event(), list[Progress]()
+    reports, reads, read = ProgressMailbox(), asyncio.Event(), list[CaptionProgress]()
 
     async def work() -> None:
         for number in range(1000):
-            reports.put(Progress(Stage.generate, number / 1000, (segment(f"s{number}"),)))
+            reports.put(CaptionProgress(Stage.generate, number / 1000, (segment(f"s{number}"),)))
             await asyncio.sleep(0)
         reads.set()
 
@@ -27,10 +27,10 @@ async def test_reports_that_nobody_reads_are_merged_and_lose_no_segment() -> Non
 
 
 async def test_reading_ends_when_the_work_fails() -> None:
-    reports = Reports()
+    reports = ProgressMailbox()
 
     async def work() -> None:
-        reports.put(Progress(Stage.generate, 0.5))
+        reports.put(CaptionProgress(Stage.generate, 0.5))
         raise ValueError("no")
 
     task = asyncio.create_task(work())

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.captioning.segments import Segment, Timeline, alike
+from service.captioning.segments import Segment, Timeline, group_alike
 
 EAST, NORTH, WEST = (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)
 NEARLY_EAST = (0.96, 0.28)
@@ -22,36 +22,36 @@ def rows(groups: list[slice]) -> list[tuple[int, int]]:
 
 def test_what_follows_each_other_and_sounds_alike_is_one_group() -> None:
     heard = directions(EAST, NEARLY_EAST, NORTH, NORTH, EAST)
-    assert rows(alike(heard, 0.7)) == [(0, 2), (2, 4), (4, 5)]
+    assert rows(group_alike(heard, 0.7)) == [(0, 2), (2, 4), (4, 5)]
 
 
 def test_the_same_sound_throughout_is_one_group() -> None:
-    assert rows(alike(directions(*[EAST, NEARLY_EAST] * 50), 0.7)) == [(0, 100)]
+    assert rows(group_alike(directions(*[EAST, NEARLY_EAST] * 50), 0.7)) == [(0, 100)]
 
 
 def test_a_slow_change_is_not_followed_step_by_step() -> None:
     angles = np.linspace(0, np.pi, 40)
     heard = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     assert (heard[1:] * heard[:-1]).sum(axis=1).min() > 0.99
-    assert 2 <= len(alike(heard, 0.7)) <= 4
+    assert 2 <= len(group_alike(heard, 0.7)) <= 4
 
 
 def test_the_most_alike_are_joined_first() -> None:
     between = (0.8, 0.6)
-    assert rows(alike(directions(NORTH, between, EAST), 0.7)) == [(0, 1), (1, 3)]
-    assert rows(alike(directions(EAST, between, NORTH), 0.7)) == [(0, 2), (2, 3)]
+    assert rows(group_alike(directions(NORTH, between, EAST), 0.7)) == [(0, 1), (1, 3)]
+    assert rows(group_alike(directions(EAST, between, NORTH), 0.7)) == [(0, 2), (2, 3)]
 
 
 def test_opposite_sounds_are_joined_by_no_similarity() -> None:
-    assert rows(alike(directions(EAST, WEST, EAST), -0.5)) == [(0, 1), (1, 2), (2, 3)]
-    assert rows(alike(directions(EAST), 0.7)) == [(0, 1)]
+    assert rows(group_alike(directions(EAST, WEST, EAST), -0.5)) == [(0, 1), (1, 2), (2, 3)]
+    assert rows(group_alike(directions(EAST), 0.7)) == [(0, 1)]
 
 
 @given(st.integers(1, 40), st.integers(0, 1000), st.floats(-1, 1))
 def test_groups_hold_every_row_once_and_their_neighbours_are_unlike(count: int, seed: int, similarity: float) -> None:
     heard = np.random.default_rng(seed).normal(size=(count, 3)).astype(np.float32)
     heard /= np.linalg.norm(heard, axis=1, keepdims=True)
-    groups = alike(heard, similarity)
+    groups = group_alike(heard, similarity)
     assert [row for one in groups for row in range(count)[one]] == list(range(count))
     sums = [heard[one].astype(np.float64).sum(axis=0) for one in groups]
     for one, other in pairwise(sums):

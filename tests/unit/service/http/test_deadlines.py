@@ -49,14 +49,14 @@ def test_seconds_are_digits_with_or_without_a_point(value: str, seconds: float) 
     ],
 )
 def test_what_is_no_number_of_seconds_is_refused_and_shown(value: str) -> None:
-    with pytest.raises(BadTimeout, match=f"^{HEADER}: seconds as a decimal number") as refused:
+    with pytest.raises(BadTimeout, match=f"^{HEADER}: must be seconds as a decimal number") as refused:
         parse_timeout(value)
     assert len(str(refused.value)) < 150
 
 
 @pytest.mark.parametrize("value", ["0", "0.0", "000.000"])
 def test_no_time_at_all_is_refused(value: str) -> None:
-    with pytest.raises(BadTimeout, match="more than 0 seconds"):
+    with pytest.raises(BadTimeout, match="must be more than 0 seconds"):
         parse_timeout(value)
 
 

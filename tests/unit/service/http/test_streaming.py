@@ -219,7 +219,7 @@ async def test_silence_is_filled_with_comments() -> None:
         yield DONE
 
     async with under_way(stream(work(), keep_alive=0.005), client) as task:
-        await client.until(": the work goes on\n\n: the work goes on\n\n")
+        await client.until(": still working\n\n: still working\n\n")
         gate.set()
         await task
     assert client.events[-1] == "event: caption\ndata: all of it"

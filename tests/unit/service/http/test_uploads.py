@@ -24,8 +24,8 @@ async def test_a_body_as_gzip_is_handed_on_as_it_is(coding: str) -> None:
 @pytest.mark.parametrize(
     ("coding", "media_type", "message"),
     [
-        ("br", "text/csv", "'br' is not understood"),
-        ("gzip, gzip", "text/csv", "is not understood"),
+        ("br", "text/csv", "'br' is unknown"),
+        ("gzip, gzip", "text/csv", "is unknown"),
         ("gzip", "multipart/form-data; boundary=x", "a form cannot be gzip"),
     ],
 )

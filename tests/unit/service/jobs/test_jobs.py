@@ -10,9 +10,9 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from service.errors import JobCancelled, JobInterrupted, JobsFolderFailed, UnknownJob
-from service.jobs.jobs import Jobs, Work
+from service.jobs.jobs import Jobs, RunJob
 from service.jobs.records import JobKind, JobProgress, JobRecord, JobState
-from service.jobs.work import Tracker
+from service.jobs.registration_tracker import RegistrationTracker
 from service.schemas import RegistrationAnswer
 from service.settings import AdmissionSettings, JobsSettings, Settings
 
@@ -62,7 +62,7 @@ class Worker:
         self.seen: list[str] = []
         self.gate = asyncio.Event()
 
-    async def __call__(self, job: JobRecord, path: Path, tracker: Tracker) -> RegistrationAnswer:
+    async def __call__(self, job: JobRecord, path: Path, tracker: RegistrationTracker) -> RegistrationAnswer:
         self.seen.append(path.read_text())  # noqa: ASYNC240 - a few bytes
         await self.gate.wait()
         return ANSWER
@@ -73,13 +73,13 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(jobs=JobsSettings(path=tmp_path / "jobs"), admission=AdmissionSettings(registrations=1))
 
 
-async def opened(work: Work, settings: Settings) -> Jobs:
-    return await Jobs.open(work, settings, Gauge("running", "", registry=CollectorRegistry()))
+async def opened(run_job: RunJob, settings: Settings) -> Jobs:
+    return await Jobs.open(run_job, settings, Gauge("running", "", registry=CollectorRegistry()))
 
 
 async def submit(jobs: Jobs, domain: str = "city", *, waited: bool = False, **changes: object) -> str:
-    with jobs.reserve(domain) as job:
-        jobs.part(job).write_text("a bus")
+    with jobs.slots.reserve(domain) as job:
+        jobs.files.part(job).write_text("a bus")
         await jobs.submit(record(job, waited=waited).model_copy(update={"domain": domain, **changes}))
     return job
 
@@ -117,9 +117,9 @@ async def test_an_interrupted_job_still_holds_its_domain(settings: Settings) -> 
     await jobs.close()
     jobs = await opened(Worker(), settings)
     with pytest.raises(Exception, match=job):
-        jobs.check_free("city")
+        jobs.slots.check_free("city")
     await jobs.cancel(job)
-    jobs.check_free("city")
+    jobs.slots.check_free("city")
     await jobs.close()
 
 
@@ -154,7 +154,7 @@ async def test_a_job_whose_upload_is_damaged_fails_and_says_so(settings: Setting
     assert problem is not None
     assert "send the corpus again" in problem.detail
     assert names(settings) == {f"{job}.json"}
-    jobs.check_free("city")
+    jobs.slots.check_free("city")
     await jobs.close()
 
 

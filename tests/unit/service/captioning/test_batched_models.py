@@ -14,7 +14,7 @@ from models.vectors import FloatArray
 from service.batching.batcher import BatcherClosed
 from service.batching.turns import SharedCores
 from service.batching.worker import left_threads
-from service.captioning.working_models import WorkingModels
+from service.captioning.batched_models import BatchedModels
 from service.settings import BatchingSettings
 from tests.fakes import FakeBundle, FakeClap, FakeDecoder, GatedClap
 
@@ -75,7 +75,7 @@ class SteppingDecoder(FakeDecoder):
 async def test_hearing_gets_its_turn_between_two_tokens_of_a_caption() -> None:
     computing = Computing()
     clap, decoder = BusyClap(computing, 0.0), SteppingDecoder(computing, steps=1_000_000)
-    models = WorkingModels(FakeBundle(clap=clap, decoder=decoder, turns=1), BatchingSettings(), calls=4)
+    models = BatchedModels(FakeBundle(clap=clap, decoder=decoder, turns=1), BatchingSettings(), calls=4)
     await models.start()
     try:
         written = asyncio.create_task(models.write([PROMPT], GenerationOptions()))
@@ -95,7 +95,7 @@ async def test_hearing_gets_its_turn_between_two_tokens_of_a_caption() -> None:
 async def test_no_more_compute_than_have_turns_and_all_of_these_hear_where_nothing_is_written() -> None:
     computing = Computing()
     clap = BusyClap(computing, 0.05)
-    models = WorkingModels(FakeBundle(clap=clap, turns=2), BatchingSettings(), calls=4)
+    models = BatchedModels(FakeBundle(clap=clap, turns=2), BatchingSettings(), calls=4)
     await models.start()
     try:
         async with asyncio.timeout(_PATIENCE):
@@ -108,7 +108,7 @@ async def test_no_more_compute_than_have_turns_and_all_of_these_hear_where_nothi
 
 async def test_a_clap_with_a_device_of_its_own_hears_in_one_thread() -> None:
     computing = Computing()
-    models = WorkingModels(FakeBundle(clap=BusyClap(computing, 0.02)), BatchingSettings(), calls=4)
+    models = BatchedModels(FakeBundle(clap=BusyClap(computing, 0.02)), BatchingSettings(), calls=4)
     await models.start()
     try:
         async with asyncio.timeout(_PATIENCE):
@@ -131,7 +131,7 @@ class CountingDecoder(FakeDecoder):
 
 async def test_what_comes_while_a_turn_is_waited_for_is_written_together() -> None:
     clap, decoder = GatedClap(), CountingDecoder()
-    models = WorkingModels(FakeBundle(clap=clap, decoder=decoder, turns=1), BatchingSettings(), calls=4)
+    models = BatchedModels(FakeBundle(clap=clap, decoder=decoder, turns=1), BatchingSettings(), calls=4)
     await models.start()
     try:
         heard = asyncio.create_task(models.hear([WINDOW]))
@@ -166,10 +166,10 @@ class HeldDecoder(CountingDecoder):
 async def test_a_lone_prompt_waits_for_what_is_being_heard_unless_another_replica_is_free_to_take_that(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("service.captioning.working_models.SharedCores", partial(SharedCores, gather=_PATIENCE))
+    monkeypatch.setattr("service.captioning.batched_models.SharedCores", partial(SharedCores, gather=_PATIENCE))
     clap, held, free = GatedClap(), HeldDecoder(), CountingDecoder()
     bundle = FakeBundle(clap=clap, decoder=held, copies=(free,), turns=3)
-    models = WorkingModels(bundle, BatchingSettings(), calls=8)
+    models = BatchedModels(bundle, BatchingSettings(), calls=8)
     await models.start()
 
     async def caption() -> None:
@@ -203,7 +203,7 @@ async def test_a_lone_prompt_waits_for_what_is_being_heard_unless_another_replic
 
 async def test_a_lone_prompt_waits_no_longer_than_half_a_second_for_what_is_being_heard() -> None:
     clap, decoder = GatedClap(), CountingDecoder()
-    models = WorkingModels(FakeBundle(clap=clap, decoder=decoder, turns=2), BatchingSettings(), calls=4)
+    models = BatchedModels(FakeBundle(clap=clap, decoder=decoder, turns=2), BatchingSettings(), calls=4)
     await models.start()
     try:
         heard = asyncio.create_task(models.hear([WINDOW]))
@@ -217,9 +217,9 @@ async def test_a_lone_prompt_waits_no_longer_than_half_a_second_for_what_is_bein
         await models.close()
 
 
-async def hearing(clap: GatedClap) -> tuple[WorkingModels, asyncio.Task[list[FloatArray]]]:
+async def hearing(clap: GatedClap) -> tuple[BatchedModels, asyncio.Task[list[FloatArray]]]:
     """Models at work, the CLAP in the middle of a call."""
-    models = WorkingModels(FakeBundle(clap=clap), BatchingSettings(), calls=4)
+    models = BatchedModels(FakeBundle(clap=clap), BatchingSettings(), calls=4)
     await models.start()
     heard = asyncio.create_task(models.hear([WINDOW]))
     assert await asyncio.to_thread(clap.entered.wait, _PATIENCE)

@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from service.audio.decoding import Recording
 from service.http.deadlines import HEADER, Deadline
-from service.routes.recordings import due_for
+from service.routes.caption_steps import due_for
 from service.settings import TimeoutSettings
 
 LIMITS = TimeoutSettings(caption_seconds=120.0, audio_minute_seconds=30.0)

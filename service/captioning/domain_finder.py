@@ -1,4 +1,4 @@
-"""Domains: finds the version of a domain that a request uses throughout."""
+"""Domain finder: finds the version of a domain that a request uses until its end."""
 
 from collections.abc import Callable
 
@@ -6,14 +6,14 @@ from datastores.base import DomainStore, DomainVersion, FingerprintMismatch
 from service.errors import BadField, UnknownDomain
 
 
-class Domains:
-    """Finds the domains that the CLAP of the service can caption in."""
+class DomainFinder:
+    """Finds domains that the CLAP of the service has embedded."""
 
     def __init__(self, store: DomainStore, fingerprint: str) -> None:
         """
         Args:
-            store: holds the domains.
-            fingerprint: of the CLAP of the service.
+            store: the datastore with the domains.
+            fingerprint: fingerprint of the CLAP of the service.
         """
         self._store = store
         self._fingerprint = fingerprint
@@ -23,12 +23,12 @@ class Domains:
 
         Raises:
             DomainNotFound, InvalidDomainName: from the datastore.
-            FingerprintMismatch: another CLAP embedded the domain.
+            FingerprintMismatch: another CLAP has embedded the domain.
         """
         version = await self._store.resolve(name)
         if version.fingerprint != self._fingerprint:
             raise FingerprintMismatch(
-                f"domain {name!r} was embedded by {version.fingerprint!r}, the service runs {self._fingerprint!r};"
+                f"domain {name!r} was embedded by {version.fingerprint!r}, but the service runs {self._fingerprint!r};"
                 " register the domain again"
             )
         return version
@@ -42,5 +42,5 @@ class Domains:
         if not names:
             raise UnknownDomain("no domain is registered yet; PUT /domains/{name} registers one")
         if len(names) > 1:
-            raise BadField(f"domain: is needed, since there are several: {', '.join(names)}")
+            raise BadField(f"domain: is required, because there are several domains: {', '.join(names)}")
         return names[0]

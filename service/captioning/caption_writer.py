@@ -1,4 +1,4 @@
-"""Writing: audio embeddings -> captions in the words of a domain."""
+"""Caption writer: audio embeddings -> captions in the words of a domain."""
 
 import math
 from collections import OrderedDict
@@ -11,16 +11,16 @@ from models.conditioning.conditioning import Conditioning
 from models.conditioning.method import Method, Written
 from models.decoder import GenerationOptions
 from models.vectors import FloatArray
+from service.captioning.batched_models import BatchedModels
 from service.captioning.stopwatch import Stopwatch
-from service.captioning.working_models import WorkingModels
 
 _CACHED_STATISTICS = 8
 
 
-class Writer:
-    """Captions audio embeddings with the batched models and the domains of the service."""
+class CaptionWriter:
+    """Captions audio embeddings with the batched models and the datastore of the service."""
 
-    def __init__(self, bundle: LoadedBundle, store: DomainStore, models: WorkingModels) -> None:
+    def __init__(self, bundle: LoadedBundle, store: DomainStore, models: BatchedModels) -> None:
         self._store = store
         self._models = models
         self._conditioning = Conditioning(bundle.projection, bundle.retrieval.neighbours)
@@ -40,13 +40,13 @@ class Writer:
         Args:
             queries: unit vectors [n, d].
             version: the version of the domain.
-            similar: similar captions in each prompt; 0 for none.
-            generation: how the text is written.
+            similar: number of similar captions in each prompt; may be 0.
+            generation: options of the decoder.
             watch: times the stages.
-            deadline: monotonic seconds; no model starts on the request afterwards.
+            deadline: monotonic seconds; afterwards no model starts work for this request.
 
         Raises:
-            DatastoreError: the domain does not answer.
+            DatastoreError: the datastore fails.
             Expired, QueueFull, BatcherClosed, WorkerDied: see `service.batching.batcher.Batcher.run`.
         """
         method = Method(

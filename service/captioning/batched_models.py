@@ -1,4 +1,4 @@
-"""The models of a bundle at work: the CLAP and the decoder, each with a queue and threads of its own."""
+"""The models of a bundle, in batches: the CLAP and the decoder each have a queue and threads."""
 
 import asyncio
 import logging
@@ -24,13 +24,14 @@ logger = logging.getLogger(__name__)
 
 CLAP, LLM = "clap", "llm"
 
-# Measured on the embedded bundle: to read one caption takes as long as to hear this many seconds.
+# Measured on the embedded bundle: reading one caption takes as long as hearing this many seconds.
 _TEXT_SECONDS = 0.3
-# Of what an LLM of any size is given, what is not similar captions, and how much of the longest caption is written.
+# Rough token estimates for any LLM: the prompt without its similar captions, characters in a token, and the tokens of
+# the longest caption in a batch.
 _TEMPLATE_TOKENS = 20
 _CHARACTERS_A_TOKEN = 4
 _EXPECTED_TOKENS = 16
-# A call asks for this much at a time, so that a long recording neither fills a queue nor keeps others from it.
+# Items a call has in the queue at a time, so that a long recording neither fills the queue nor blocks others.
 _WINDOWS_AT_ONCE = 16
 _TEXTS_AT_ONCE = 64
 _ENDING_SECONDS = 20.0
@@ -38,14 +39,14 @@ _ENDING_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class _Task:
-    """What the decoder is to write."""
+    """One prompt for the decoder, with its options."""
 
     prompt: Prompt
     options: GenerationOptions
 
 
-class WorkingModels:
-    """Hears, reads and writes for many requests at a time. Built in the event loop it serves."""
+class BatchedModels:
+    """Hears, reads and writes for many requests at a time. Create it in the event loop that uses it."""
 
     def __init__(
         self,
@@ -56,10 +57,10 @@ class WorkingModels:
     ) -> None:
         """
         Args:
-            bundle: whose CLAP and decoder these are.
-            limits: of a batch.
-            calls: requests that are let in at the same time; the queues have room for all of them.
-            observer: of the queue of this name, `CLAP` or `LLM`.
+            bundle: the bundle with the CLAP and the decoder.
+            limits: limits of a batch.
+            calls: largest number of admitted requests; the queues have room for all of them.
+            observer: returns the observer of the queue with this name, `CLAP` or `LLM`.
         """
         self._prompts_at_once = limits.prompts * len(bundle.decoders)
         turns = None if bundle.turns is None else Turns(bundle.turns)
@@ -68,7 +69,7 @@ class WorkingModels:
             _clap_work(bundle.clap, bundle.turns or 1),
             Limits(limits.audio_seconds, max(_WINDOWS_AT_ONCE, _TEXTS_AT_ONCE), calls * _TEXTS_AT_ONCE),
             observer(CLAP),
-            # Heard first, so that what is written waits for company rather than for its own.
+            # The CLAP goes first, so that prompts gather in the LLM's queue and are written in larger batches.
             cores=None if turns is None else SharedCores(turns, ahead=True),
         )
         self._llm: Batcher[_Task, Generated] = Batcher(
@@ -81,23 +82,23 @@ class WorkingModels:
         )
 
     async def start(self) -> None:
-        """Begin to take work in."""
+        """Start to accept work."""
         await self._clap.start()
         await self._llm.start()
 
     async def close(self, seconds: float = _ENDING_SECONDS) -> None:
-        """Take nothing more in, fail what is in, and wait for the threads, of which each ends with its call under way.
+        """Refuse new work, fail queued work, and wait for the threads. Each thread ends after its current call.
 
-        A caption that nobody waits for any more ends at its next token, what is heard or read with its batch. A call
-        that has not ended in so many seconds is left to itself.
+        The decoder stops at the next token of a caption that nobody waits for; the CLAP finishes its batch. A call
+        that has not ended after `seconds` is abandoned.
         """
         batchers = self._clap, self._llm
         await asyncio.gather(*(one.close() for one in batchers))
         if not all(await asyncio.gather(*(one.ended(seconds) for one in batchers))):
-            logger.warning("a call of a model has not ended in %g s and is left to itself", seconds)
+            logger.warning("a call of a model has not ended within %g s and is abandoned", seconds)
 
     async def hear(self, windows: Sequence[FloatArray], deadline: float = math.inf) -> list[FloatArray]:
-        """Windows -> the frames of each [frames, features]. `deadline`: see `Batcher.run`, as for what it raises."""
+        """Windows -> the frames of each [frames, features]. `Batcher.run` explains `deadline` and the errors."""
         return await _in_pieces(self._clap, windows, _WINDOWS_AT_ONCE, deadline)
 
     async def embed_text(
@@ -110,12 +111,12 @@ class WorkingModels:
     async def write(
         self, prompts: Sequence[Prompt], options: GenerationOptions, deadline: float = math.inf
     ) -> list[Generated]:
-        """A caption a prompt, in order."""
+        """Prompts -> one caption each, in order."""
         tasks = [_Task(prompt, options) for prompt in prompts]
         return await _in_pieces(self._llm, tasks, self._prompts_at_once, deadline)
 
     def stalled(self) -> float:
-        """Seconds since the model that has been busy longest last made progress; 0 when both are idle."""
+        """Return seconds since a busy model last made progress, the longer of the two; 0 if both are idle."""
         return max(self._clap.stalled(), self._llm.stalled())
 
 

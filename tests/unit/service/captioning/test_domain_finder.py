@@ -1,7 +1,7 @@
 import pytest
 
 from datastores.base import FingerprintMismatch
-from service.captioning.domains import Domains
+from service.captioning.domain_finder import DomainFinder
 from service.errors import BadField, UnknownDomain
 from tests.fakes import FakeClap
 from tests.memory_store import MemoryStore
@@ -17,12 +17,12 @@ async def test_a_domain_of_another_clap_is_refused() -> None:
     store = MemoryStore()
     await put(store, "city")
     with pytest.raises(FingerprintMismatch, match=r"'fake-1'.*'other'"):
-        await Domains(store, "other").resolve("city")
+        await DomainFinder(store, "other").resolve("city")
 
 
 async def test_the_only_domain_that_a_caller_reaches_needs_no_name() -> None:
     store = MemoryStore()
-    domains = Domains(store, CLAP.fingerprint)
+    domains = DomainFinder(store, CLAP.fingerprint)
     with pytest.raises(UnknownDomain, match=r"PUT /domains/\{name\}"):
         await domains.only(lambda _: True)
     await put(store, "city")

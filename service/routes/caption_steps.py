@@ -1,6 +1,7 @@
-"""Steps that the routes for recordings share: find the domain, decode, and caption by the deadline."""
+"""Steps that both caption routes share: find the domain, decode the recording, and caption it by the deadline."""
 
 import asyncio
+from dataclasses import dataclass
 
 from starlette.requests import Request
 
@@ -8,7 +9,7 @@ from datastores.base import DomainVersion
 from service.audio.decoding import Recording, decode
 from service.auth.guard import Caller
 from service.captioning.captioner import Caption, CaptionOptions
-from service.captioning.progress import Report, unreported
+from service.captioning.progress import ProgressListener, ignore_progress
 from service.captioning.stopwatch import Stopwatch
 from service.http.bounds import within
 from service.http.deadlines import HEADER, Deadline, deadline_of
@@ -16,12 +17,31 @@ from service.runtime import Runtime
 from service.settings import TimeoutSettings, variable_name
 
 
+@dataclass(frozen=True)
+class CaptionRequest:
+    """A caption request after it has been read and decoded.
+
+    Attributes:
+        recording: the decoded recording.
+        version: the version of the domain.
+        options: options of the caption.
+        watch: times the stages; it has timed the decoding.
+        due: deadline of the answer.
+    """
+
+    recording: Recording
+    version: DomainVersion
+    options: CaptionOptions
+    watch: Stopwatch
+    due: Deadline
+
+
 async def find_domain(runtime: Runtime, caller: Caller, name: str | None) -> DomainVersion:
-    """Return the serving version of a domain; without a name, of the only domain that the caller reaches.
+    """Return the serving version of a domain. Without a name, the only domain that the caller may use is taken.
 
     Raises:
-        BadField: the name is missing and there are several domains.
-        UnknownDomain, Forbidden, DatastoreError: see `Domains` and `Caller.check_reaches`.
+        BadField: the name is missing, and there are several domains.
+        UnknownDomain, Forbidden, DatastoreError: see `DomainFinder` and `Caller.check_reaches`.
     """
     domains = runtime.parts.domains
     name = name or await domains.only(caller.reaches)
@@ -40,13 +60,13 @@ async def decode_recording(runtime: Runtime, data: bytes, watch: Stopwatch) -> R
 
 
 def due_for(first: Deadline, request: Request, recording: Recording, timeouts: TimeoutSettings) -> Deadline:
-    """Return the deadline of a request once the length of its recording is known: the longer, the later.
+    """Return the deadline of a request once its recording is decoded. A longer recording has a later deadline.
 
     Args:
-        first: the deadline so far.
-        request: its `X-Request-Timeout` header still counts.
+        first: the deadline from the start of the request.
+        request: the request; its `X-Request-Timeout` header still applies.
         recording: the decoded recording.
-        timeouts: seconds of a request, and of a minute of audio.
+        timeouts: the settings with the seconds for a request and for a minute of audio.
     """
     limit = timeouts.caption_seconds + timeouts.audio_minute_seconds * recording.duration / 60
     names = [variable_name("timeouts", name) for name in ("caption_seconds", "audio_minute_seconds")]
@@ -56,16 +76,16 @@ def due_for(first: Deadline, request: Request, recording: Recording, timeouts: T
 
 
 async def caption_recording(
-    runtime: Runtime,
-    recording: Recording,
-    version: DomainVersion,
-    options: CaptionOptions,
-    watch: Stopwatch,
-    due: Deadline,
-    report: Report = unreported,
+    runtime: Runtime, wanted: CaptionRequest, listener: ProgressListener = ignore_progress
 ) -> Caption:
-    """Caption a recording by the deadline, and count it. Raises `DeadlinePassed`, or as `Captioner.caption`."""
+    """Caption a recording by the deadline, and count it in the metrics.
+
+    Raises `DeadlinePassed` and the errors of `Captioner.caption`.
+    """
+    version, due = wanted.version, wanted.due
     async with within(due):
-        caption = await runtime.parts.captioner.caption(recording, version, options, watch, due.at, report)
+        caption = await runtime.parts.captioner.caption(
+            wanted.recording, version, wanted.options, wanted.watch, due.at, listener
+        )
     runtime.metrics.count_caption(caption.duration, caption.seconds, version.domain, caption.tokens)
     return caption

@@ -4,12 +4,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from benchmarks.benchmark_domain import caption_of
-from benchmarks.engine_process import EngineMissing, measure
+from benchmarks.child import PackageMissing, answer_of
 from benchmarks.engines import ENGINES, LOCAL, OURS
 from benchmarks.exact import exact_all
 from benchmarks.report import Report, Row
@@ -54,7 +55,7 @@ def run(vectors: FloatArray, settings: DatastoreSettings, report: Report, consol
                 console.print(f"datastore: {name}, {size:,} captions")
                 try:
                     report.rows.append(_measured(name, size, Path(folder), wanted))
-                except EngineMissing as error:
+                except PackageMissing as error:
                     report.notes.append(f"{name} is omitted: {error}")
     _compare(report)
 
@@ -62,11 +63,16 @@ def run(vectors: FloatArray, settings: DatastoreSettings, report: Report, consol
 def _measured(name: str, size: int, folder: Path, wanted: Sequence[Sequence[str]]) -> Row:
     own = folder / name.replace(" ", "-")
     own.mkdir()
-    built = measure("build", name, own, folder / "stored.npy", _LIMIT)
-    served = measure("serve", name, own, folder / "asked.npy", _LIMIT)
+    built = _job("build", name, own, folder / "stored.npy")
+    served = _job("serve", name, own, folder / "asked.npy")
     answers = served.pop("answers")
     hits = sum(len(set(one) & set(its)) for one, its in zip(wanted, answers, strict=True))
     return {"what": name, "captions": size, **built, **served, "recall": hits / sum(map(len, wanted))}
+
+
+def _job(job: str, engine: str, folder: Path, vectors: Path) -> dict[str, Any]:
+    result: dict[str, Any] = answer_of("benchmarks.engine_process", job, engine, str(folder), str(vectors), str(_LIMIT))
+    return result
 
 
 def _compare(report: Report) -> None:

@@ -4,40 +4,17 @@ python -m benchmarks.engine_process build|serve ENGINE FOLDER VECTORS.npy LIMIT
 """
 
 import json
-import subprocess
 import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from benchmarks.child import MISSING
 from benchmarks.engines import ENGINES, Engine
 from benchmarks.report import memory, milliseconds, percentiles
-
-_MISSING = 3
-
-
-class EngineMissing(RuntimeError):
-    """A package that the engine needs is missing."""
-
-
-def measure(job: Literal["build", "serve"], engine: str, folder: Path, vectors: Path, limit: int) -> dict[str, Any]:
-    """Run a job in another process; `vectors` is the file of vectors to store, or of queries.
-
-    Raises:
-        EngineMissing: a package is missing; the message names it.
-        RuntimeError: the job failed; the message has its output.
-    """
-    command = [sys.executable, "-m", __name__, job, engine, str(folder), str(vectors), str(limit)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - this very module
-    if done.returncode == _MISSING:
-        raise EngineMissing(done.stderr.strip())
-    if done.returncode:
-        raise RuntimeError(f"{engine} failed to {job}: {done.stderr[-2_000:]}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
 
 
 def _build(engine: Engine, vectors: Path) -> dict[str, Any]:
@@ -65,7 +42,7 @@ def main() -> None:
         engine = ENGINES[name](Path(folder))
     except ImportError as error:
         print(error, file=sys.stderr)
-        sys.exit(_MISSING)
+        sys.exit(MISSING)
     result = _build(engine, Path(vectors)) if job == "build" else _serve(engine, Path(vectors), int(limit))
     print(json.dumps(result))
 

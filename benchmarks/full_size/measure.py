@@ -4,8 +4,6 @@ Each engine runs in each dtype or quantisation in a process of its own, which me
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,10 +12,10 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from benchmarks.child import answer_of
 from benchmarks.full_size.bundle import TINY, Sizes, write_bundle
 from benchmarks.report import Report
 
-_SECONDS = 3_600
 _NO_GPU = "there was no GPU; this benchmark has never been run on one"
 
 
@@ -68,14 +66,5 @@ def run(settings: FullSizeSettings, report: Report, console: Console) -> None:
 
 def _measured(engine: str, way: str, folder: Path, settings: FullSizeSettings) -> list[dict[str, Any]]:
     asked = json.dumps({"engine": engine, "way": way, "folder": str(folder), **asdict(settings)})
-    done = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-m", "benchmarks.full_size.process", asked],
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{engine} in {way} failed: {done.stderr.strip()[-2000:]}")
-    rows: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    rows: list[dict[str, Any]] = answer_of("benchmarks.full_size.process", asked)
     return rows

@@ -11,10 +11,10 @@ from rich.console import Console
 
 from benchmarks.captions import TooFewCaptions, load_captions
 from benchmarks.report import Report
-from cli.captioning.recordings import SUFFIXES
 from datastores.corpus.reader import CorpusError
 from models.clap.embedded import EmbeddedClap
 from models.vectors import FloatArray
+from service.audio.formats import SUFFIXES
 
 # A file or a pipe has no width of its own, and the tables need more than the 80 columns taken for it.
 _WIDTH = 170

@@ -1,4 +1,4 @@
-"""The ``drcap`` command: run the service, or talk to one over HTTP."""
+"""The ``drcap`` command and its subcommands."""
 
 import sys
 import traceback
@@ -24,7 +24,7 @@ from service.version import drcap_version
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Audio captions in the words of your domain.",
+    help="Caption audio in the words of your domain.",
     epilog=examples(
         "drcap serve",
         "drcap domains put city captions.txt",
@@ -62,22 +62,22 @@ def root(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Options that stand before a command."""
+    """Options before a command."""
 
 
 @app.command(epilog=examples("drcap serve", "drcap serve --host 127.0.0.1 --port 9000"))
 def serve(
-    host: Annotated[str | None, typer.Option(help="overrides DRCAP_SERVER__HOST")] = None,
-    port: Annotated[int | None, typer.Option(help="overrides DRCAP_SERVER__PORT")] = None,
+    host: Annotated[str | None, typer.Option(help=f"overrides {variable_name('server', 'host')}")] = None,
+    port: Annotated[int | None, typer.Option(help=f"overrides {variable_name('server', 'port')}")] = None,
 ) -> None:
     """Run the service in the foreground."""
     settings = load_settings()
     listening = {"host": host or settings.server.host, "port": settings.server.port if port is None else port}
     settings = settings.model_copy(update={"server": settings.server.model_copy(update=listening)})
-    # Before what follows is imported.
+    # Both must precede the imports below.
     one_heap()
     one_blas_thread()
-    # Imported here, as in every command: `drcap --help` and a shell that completes do not wait for what serves.
+    # Every command imports its work in its function, so that `drcap --help` and completion stay fast.
     from cli.serve import serve as run_service
     from service.monitoring.logs import set_up_logs
 
@@ -106,16 +106,16 @@ app.command(epilog=examples("drcap doctor", "drcap doctor --json"))(doctor)
 
 @app.command(epilog=examples("drcap demo", "drcap demo --keep"))
 def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="let the service run afterwards")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="keep the service running afterwards")] = False,
 ) -> None:
-    """Register the sample domains, caption the sample recordings in both, and show what happened."""
+    """Register the sample domains, caption the sample recordings in each, and show the results."""
     from cli.demo import demo as run_demo
 
     raise typer.Exit(run_demo(keep))
 
 
 def main() -> None:
-    """The entry point: what goes wrong is one line; with DRCAP_LOG__LEVEL=debug it comes with its traceback."""
+    """The entry point. It prints an error on one line, and its traceback if the log level is debug."""
     try:
         app()
     except (CommandError, SettingsError) as error:
@@ -140,7 +140,7 @@ def _end(line: str, error: Exception, code: int = 1) -> None:
 def _address(error: httpx.HTTPError) -> str:
     try:
         return str(error.request.url.copy_with(query=None))
-    except RuntimeError:  # it was raised before there was a request
+    except RuntimeError:  # the error was raised before there was a request
         return "the service"
 
 

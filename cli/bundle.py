@@ -1,4 +1,4 @@
-"""``drcap bundle``: what a bundle is, whether it is whole, and the means that centre its CLAP."""
+"""``drcap bundle``: describes, checks and seals bundles; `cli.bundle_centre` centres their CLAP."""
 
 import json
 import time
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.centre import centre
-from cli.common.client import Json
-from cli.common.errors import CommandError
+from cli.bundle_centre import centre
+from cli.common.client import Json, print_json
+from cli.common.errors import reported
 from cli.common.manual import examples
 from cli.common.quiet import quiet
 from service.settings import load_settings, variable_name
@@ -17,7 +17,7 @@ from service.settings import load_settings, variable_name
 if TYPE_CHECKING:
     from models.bundle.check import Checked, Problem
 
-bundles = typer.Typer(no_args_is_help=True, help="Look at bundles, check them, and centre their CLAP.")
+bundles = typer.Typer(no_args_is_help=True, help="Describe, check and seal bundles, and centre their CLAP.")
 
 Name = Annotated[str, typer.Argument(metavar="PATH|NAME", help="folder of the bundle, or `embedded`")]
 _TOKENS = 16
@@ -25,15 +25,16 @@ _TOKENS = 16
 
 @bundles.command("show", epilog=examples("drcap bundle show embedded", "drcap bundle show bundles/mine --json"))
 def show(bundle: Name, as_json: Json = False) -> None:
-    """What a bundle is: its parts with their sizes, prompt, settings, licences, and where it comes from."""
+    """Describe a bundle: its parts and their sizes, prompt, settings, licences and origin."""
     from models.bundle.config import BundleError, bundle_folder
     from models.bundle.description import describe
 
-    try:
+    with reported(BundleError):
         document = describe(bundle_folder(bundle), variable_name("llm", "quantisation"))
-    except BundleError as error:
-        raise CommandError(str(error)) from error
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False) if as_json else "\n".join(_lines(document)))
+    if as_json:
+        print_json(document)
+    else:
+        typer.echo("\n".join(_lines(document)))
 
 
 @bundles.command(
@@ -41,15 +42,15 @@ def show(bundle: Name, as_json: Json = False) -> None:
     epilog=examples(
         "drcap bundle check bundles/mine",
         "drcap bundle check bundles/mine --load",
-        codes="0 it is whole, 1 it is not",
+        codes="0 the bundle is whole, 1 it is not",
     ),
 )
 def check(
     bundle: Name,
-    load: Annotated[bool, typer.Option("--load", help="also load it, and write a caption for a fixed vector")] = False,
+    load: Annotated[bool, typer.Option("--load", help="also load it and caption a fixed vector")] = False,
     as_json: Json = False,
 ) -> None:
-    """Whether every part of a bundle is there, intact, no pickle, and fits the others."""
+    """Check that every part of a bundle is present, intact, not a pickle, and fits the others."""
     loaded: dict[str, Any] | None = None
     with quiet():
         from models.bundle.check import check_bundle
@@ -60,7 +61,7 @@ def check(
             loaded = _load(bundle, checked)
     if as_json:
         problems = [vars(problem) for problem in checked.problems]
-        typer.echo(json.dumps({"good": checked.good, "problems": problems, "loaded": loaded}, indent=2))
+        print_json({"good": checked.good, "problems": problems, "loaded": loaded})
     else:
         for problem in checked.problems:
             typer.echo(_line(problem))
@@ -72,20 +73,18 @@ def check(
 
 @bundles.command("seal", epilog=examples("drcap bundle seal bundles/mine"))
 def seal(bundle: Name) -> None:
-    """Write SHA256SUMS over a bundle's files, by which `bundle check` and `doctor` know them again.
+    """Write SHA256SUMS of a bundle's files, which `bundle check` and `doctor` verify.
 
-    bundle.json and README.md are left out: people edit them.
+    bundle.json and README.md are not part of it, since people edit them.
     """
     from models.bundle.checksums import SUMS
     from models.bundle.checksums import seal as write_sums
     from models.bundle.config import BundleError, bundle_folder, read_config
 
     folder = bundle_folder(bundle)
-    try:
+    with reported(BundleError, OSError):
         read_config(folder)
         count = write_sums(folder)
-    except (BundleError, OSError) as error:
-        raise CommandError(str(error)) from error
     typer.echo(f"{folder / SUMS}: {count} files")
 
 
@@ -114,9 +113,9 @@ def _load(bundle: str, checked: "Checked") -> dict[str, Any] | None:
         vector = np.cos(np.arange(loaded.clap.embedding_dim, dtype=np.float32))
         options = GenerationOptions(max_new_tokens=_TOKENS)
         [written] = loaded.decoder.generate([Prompt(vector / np.linalg.norm(vector))], options)
-    except Exception as error:  # whatever it is, it is what the service would meet
+    except Exception as error:  # the service would meet the same error
         said = f"it cannot be loaded: {type(error).__name__}: {error}"
-        checked.problems.append(Problem("loading", said, "mend what the message names"))
+        checked.problems.append(Problem("loading", said, "fix what the message names"))
         return None
     seconds = round(time.perf_counter() - started, 1)
     return {"clap": loaded.clap.fingerprint, "seconds": seconds, "tokens": written.tokens, "caption": written.text}
@@ -146,5 +145,5 @@ def _said(value: Any) -> str:
         return ", ".join(map(str, value)) or "none"
     if isinstance(value, int):
         return f"{value:,}"
-    # A template's line breaks are part of it.
+    # JSON shows the line breaks of a template.
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) and not value.isprintable() else str(value)

@@ -1,25 +1,23 @@
-"""``drcap caption``: recordings in, captions on stdout, in a table, or in a file each."""
+"""``drcap caption``: captions recordings, to stdout, to a table or to a file each."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.captioning.local import domain_of
-from cli.captioning.outputs import Beside, Format, Printed, Results, Say, targets
-from cli.captioning.recordings import Recording, find
-from cli.captioning.run import Wish, run
-from cli.captioning.tables import Table
+from cli.captioning.outputs import CaptionOutput, FileOutput, OutputFormat, PrintedOutput, Say, targets
+from cli.captioning.run import CaptionCommand, run
+from cli.captioning.tables import TableOutput
 from cli.common.client import Url
 from cli.common.completion import Domain
 from cli.common.errors import CommandError, WrongUsage
 from cli.common.manual import examples
-from cli.common.stdin import there
-from service.settings import load_settings
+from cli.common.recordings import find
+from cli.common.stdin import existing_or_stdin
+from service.settings import load_settings, variable_name
 
-_TABLES = {".csv": Format.csv, ".ndjson": Format.ndjson, ".jsonl": Format.ndjson}
+_TABLES = {".csv": OutputFormat.csv, ".ndjson": OutputFormat.ndjson, ".jsonl": OutputFormat.ndjson}
 _OUTPUT, _SERVICE = "Where captions go", "Who captions"
 
 Files = Annotated[
@@ -27,31 +25,31 @@ Files = Annotated[
     typer.Argument(
         help="recordings, folders of them, or - for one recording from stdin",
         metavar="FILE|DIR|-",
-        callback=there,
+        callback=existing_or_stdin,
         show_default=False,
     ),
 ]
 Formatted = Annotated[
-    Format | None,
+    OutputFormat | None,
     typer.Option(
         "--format",
         metavar="FORMAT",
-        help="text (the default), json, verbose_json, srt or vtt as the service has them; ndjson or csv: a table",
+        help="text (the default), json, verbose_json, srt or vtt as the service answers; ndjson or csv for a table",
         rich_help_panel=_OUTPUT,
     ),
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
-        help="file of the table, ndjson or csv by its name; with the other formats the folder for a file each,"
-        " as the recordings lie in theirs",
+        help="file of the table, ndjson or csv by its name; with other formats a folder, which gets a file for each"
+        " recording in the same subfolders",
         rich_help_panel=_OUTPUT,
     ),
 ]
 Besides = Annotated[bool, typer.Option("--beside", help="write a file beside each recording", rich_help_panel=_OUTPUT)]
 Force = Annotated[
     bool,
-    typer.Option("--force", help="replace what is there; without it, what is there is done", rich_help_panel=_OUTPUT),
+    typer.Option("--force", help="replace existing captions instead of keeping them", rich_help_panel=_OUTPUT),
 ]
 Parallel = Annotated[
     int | None,
@@ -59,20 +57,22 @@ Parallel = Annotated[
         min=1,
         max=64,
         metavar="N",
-        help="requests at a time; by default what fills a batch (DRCAP_BATCHING__PROMPTS)",
+        help=f"requests at a time; by default enough for a batch ({variable_name('batching', 'prompts')})",
         rich_help_panel=_SERVICE,
     ),
 ]
 Local = Annotated[
     bool,
     typer.Option(
-        "--local", help="caption in this process, with the settings' bundle and datastore", rich_help_panel=_SERVICE
+        "--local",
+        help="caption in this process, with the bundle and datastore of the settings",
+        rich_help_panel=_SERVICE,
     ),
 ]
 Corpus = Annotated[
     Path | None,
     typer.Option(
-        help="with --local: caption in a domain made of this file of captions",
+        help="with --local: caption in a domain made of this file",
         exists=True,
         dir_okay=False,
         rich_help_panel=_SERVICE,
@@ -88,9 +88,9 @@ EPILOG = examples(
     "ffmpeg -i film.mp4 -f wav - | drcap caption - --domain city",
     codes="""\
 0    every recording has its caption
-1    some have none, or the service could not be asked
+1    some have none, or the service does not answer
 2    the command line is wrong
-130  interrupted; with --out or --beside the same command goes on""",
+130  interrupted; with --out or --beside the same command continues""",
 )
 
 
@@ -106,65 +106,51 @@ def caption(
     local: Local = False,
     corpus: Corpus = None,
 ) -> None:
-    """Caption recordings: files, whole folders, or what comes from stdin.
+    """Caption recordings: files, folders or stdin.
 
-    With --out or --beside a command that was stopped goes on when it is
-    given again: what is done stays, what failed is tried again.
+    With --out or --beside the same command continues a run that was
+    stopped: captions stay, and failures are tried again.
     """
     _check(domain, url, local, corpus)
     form = _format(response_format, out, beside)
     settings, found = load_settings(), find(files)
     if not (found.recordings or found.unreadable):
         raise CommandError(f"there are no recordings in {', '.join(map(str, files))}")
-    where = Where(form, out, beside, force, domain if corpus is None else domain_of(corpus))
-    named = len(files) > 1 or files[0].is_dir()
-    wish = Wish(settings, form.asked, domain, parallel, url, local, corpus)
-    raise typer.Exit(run(wish, found, lambda say: where.results(found.recordings, say, named)))
+    recordings, named = found.recordings, len(files) > 1 or files[0].is_dir()
 
-
-@dataclass(frozen=True)
-class Where:
-    """The options that say where captions go, seen to go together."""
-
-    form: Format
-    out: Path | None
-    beside: bool
-    force: bool
-    domain: str | None
-
-    def results(self, recordings: Sequence[Recording], say: Say, named: bool) -> Results:
-        """What takes the captions of these recordings. Raises `CommandError`."""
-        if self.form.rows is not None and self.out is not None:
-            return Table(self.out, self.form.rows, recordings, self.domain, self.force)
-        if self.out is None and not self.beside:
-            return Printed(say, named, self.form.rows)
+    def output(say: Say) -> CaptionOutput:
+        if form.rows is not None and out is not None:
+            return TableOutput(out, form.rows, recordings, domain if corpus is None else domain_of(corpus), force)
+        if out is None and not beside:
+            return PrintedOutput(say, named, form.rows)
         if any(one.is_stdin for one in recordings):
-            raise WrongUsage("what comes from stdin has no name for a file of its own: leave --beside and --out out")
-        return Beside(targets(recordings, self.form.suffix, self.out), self.force)
+            raise WrongUsage("a recording from stdin has no file name: omit --beside and --out")
+        return FileOutput(targets(recordings, form.suffix, out), force)
+
+    command = CaptionCommand(settings, form.asked, domain, parallel, url, local, corpus)
+    raise typer.Exit(run(command, found, output))
 
 
 def _check(domain: str | None, url: str | None, local: bool, corpus: Path | None) -> None:
     if local and url is not None:
-        raise WrongUsage("--local asks no service: leave --url out")
+        raise WrongUsage("--local asks no service: omit --url")
     if corpus is not None and not local:
         raise WrongUsage("--corpus goes with --local; `drcap domains put` gives captions to a service")
     if corpus is not None and domain is not None:
-        raise WrongUsage("--corpus makes a domain of its own: leave --domain out")
+        raise WrongUsage("--corpus makes its own domain: omit --domain")
 
 
-def _format(given: Format | None, out: Path | None, beside: bool) -> Format:
-    """The format as given or as `out` says. Raises `WrongUsage` where they do not go together."""
+def _format(given: OutputFormat | None, out: Path | None, beside: bool) -> OutputFormat:
+    """Return the format as given or as `out` implies. Raises `WrongUsage` if they do not go together."""
     single = "vtt, srt, json, verbose_json or text"
     if beside and (given is None or given.rows is not None):
-        raise WrongUsage(f"--beside needs a --format of one recording: {single}")
+        raise WrongUsage(f"--beside needs a --format for one recording: {single}")
     if given is None:
         if out is None:
-            return Format.text
+            return OutputFormat.text
         if (named := _TABLES.get(out.suffix.lower())) is None:
-            raise WrongUsage(
-                f"--out {out} needs a --format: ndjson or csv for a table, {single} for a folder with a file each"
-            )
+            raise WrongUsage(f"--out {out} needs a --format: ndjson or csv for a table, {single} for a folder of files")
         return named
     if out is not None and given.rows is None and out.suffix == given.suffix and not out.is_dir():
-        raise WrongUsage(f"--out is a folder where --format is {given.value}; for one recording write > {out}")
+        raise WrongUsage(f"--out is a folder if --format is {given.value}; for one recording write > {out}")
     return given

@@ -1,4 +1,4 @@
-"""The demonstration behind ``drcap demo``: the real service, two domains, a few recordings."""
+"""``drcap demo``: runs the real service on two sample domains and a few recordings."""
 
 import tempfile
 import time
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.common.errors import CommandError
 from cli.common.service_process import StartError, running_service
 
 DOMAINS = ("field-notes", "storyteller")
@@ -21,29 +22,24 @@ STAGES = ("decode_audio", "embed_audio", "search", "projection", "generate", "to
 _REQUEST_SECONDS = 120.0
 
 
-class DemoError(RuntimeError):
-    """The demonstration cannot go on; the message says why."""
-
-
 @dataclass(frozen=True)
 class Sample:
-    """One recording as the service captioned it: its answers by domain."""
+    """A recording with the service's answers by domain."""
 
     name: str
     answers: Mapping[str, Mapping[str, Any]]
 
 
 def demo(keep: bool = False) -> int:
-    """Start the service on a free port, register the sample domains, caption the sample recordings, print it.
+    """Start the service on a free port, register the sample domains, caption the sample recordings, print all.
 
     The datastore is a temporary folder unless ``DRCAP_DATASTORE__PATH`` names one.
 
     Args:
-        keep: afterwards let the service run until it is interrupted.
+        keep: keep the service running afterwards until it is interrupted.
 
     Returns:
-        An exit code: 0, 130 when interrupted, or 1 when something failed, which is then printed. The service
-        is stopped in any case.
+        The exit code: 0, 130 if interrupted, or 1 after an error, which is printed. The service is always stopped.
     """
     console = Console(highlight=False)
     try:
@@ -61,7 +57,7 @@ def demo(keep: bool = False) -> int:
             if keep:
                 console.print(f"\nThe service stays at [bold]{url}[/] until you press Ctrl-C.")
                 _wait_for_interrupt()
-    except (DemoError, StartError) as error:
+    except (CommandError, StartError) as error:
         console.print("[bold red]The demo failed:[/]", escape(str(error)), soft_wrap=True)
         return 1
     except KeyboardInterrupt:
@@ -72,7 +68,7 @@ def demo(keep: bool = False) -> int:
 
 
 def register(client: httpx.Client, folder: Path, console: Console) -> None:
-    """Register the sample domains, ``NAME.txt`` with one caption a line. Raises DemoError."""
+    """Register the sample domains, each a file ``NAME.txt`` with one caption a line. Raises CommandError."""
     for name in DOMAINS:
         started = time.monotonic()
         answer = _checked(
@@ -88,9 +84,9 @@ def register(client: httpx.Client, folder: Path, console: Console) -> None:
 
 
 def captioned(client: httpx.Client, recordings: Sequence[Path], console: Console) -> Iterator[Sample]:
-    """Caption each recording in each domain, print it and give the answers. Raises DemoError."""
+    """Caption each recording in each domain, print and yield the answers. Raises CommandError."""
     if not recordings:
-        raise DemoError("there are no sample recordings; `make audio` makes them")
+        raise CommandError("there are no sample recordings; `make audio` makes them")
     for path in recordings:
         audio = path.read_bytes()
         answers = {
@@ -99,7 +95,7 @@ def captioned(client: httpx.Client, recordings: Sequence[Path], console: Console
                 "POST",
                 "/caption",
                 params={"domain": name, "response_format": "verbose_json"},
-                files={"file": (path.name, audio, "audio/ogg")},
+                files={"file": (path.name, audio)},
             )
             for name in DOMAINS
         }
@@ -109,7 +105,7 @@ def captioned(client: httpx.Client, recordings: Sequence[Path], console: Console
 
 
 def print_sample(sample: Sample, console: Console) -> None:
-    """A recording's caption and similar captions with scores, and the milliseconds a stage, by domain."""
+    """Print, for each domain, the caption, the similar captions with scores, and the milliseconds of each stage."""
     first = next(iter(sample.answers.values()))
     console.print(f"\n[bold cyan]{sample.name}[/], {first['duration']:.1f} s")
     for domain, answer in sample.answers.items():
@@ -120,7 +116,7 @@ def print_sample(sample: Sample, console: Console) -> None:
 
 
 def print_summary(samples: Sequence[Sample], console: Console) -> None:
-    """One row a recording: what each domain said, and how long the slower answer took."""
+    """Print a row for each recording: its caption in each domain, and the milliseconds of the slower answer."""
     table = Table(title="\nThe same recordings in the words of two domains", title_justify="left", show_lines=True)
     table.add_column("recording", style="cyan", no_wrap=True)
     for domain in DOMAINS:
@@ -134,7 +130,7 @@ def print_summary(samples: Sequence[Sample], console: Console) -> None:
 
 
 def print_next_steps(console: Console) -> None:
-    """How to run the service for good; the same commands as in the README."""
+    """Print how to keep a service, with the commands of the README."""
     console.print(
         "\nTo keep it running, with domains that survive a restart:\n"
         "  make serve\n"
@@ -152,9 +148,9 @@ def _checked(client: httpx.Client, method: str, path: str, **options: Any) -> di
     try:
         response = client.request(method, path, **options)
     except httpx.HTTPError as error:
-        raise DemoError(f"{method} {path}: {error or type(error).__name__}") from error
+        raise CommandError(f"{method} {path}: {error or type(error).__name__}") from error
     if response.is_error:
-        raise DemoError(f"{method} {path} was answered with {response.status_code}: {response.text}")
+        raise CommandError(f"{method} {path} was answered with {response.status_code}: {response.text}")
     answer: dict[str, Any] = response.json()
     return answer
 

@@ -1,46 +1,39 @@
-"""``drcap doctor``: whether everything is there that the service needs, and what to do where it is not."""
+"""``drcap doctor``: checks everything that the service needs, and says what to do about each fault."""
 
 import json
 import os
-from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
 from cli.common.client import Json
-from service.diagnosis.check import Check, Finding, Status
+from service.diagnosis.finding import Status
 
 _MARKS = {Status.ok: "ok  ", Status.warning: "warn", Status.failure: "FAIL"}
 
 
 def doctor(
     as_json: Json = False,
-    hub: Annotated[bool, typer.Option("--hub", help="also look whether the model hub answers")] = False,
+    hub: Annotated[bool, typer.Option("--hub", help="also check that the model hub answers")] = False,
 ) -> None:
-    """Look at versions, settings, keys, ports, device, bundle, memory, hub, datastore and disk.
+    """Check versions, settings, keys, ports, device, bundle, memory, hub, datastore and disk.
 
-    Nothing is changed and nothing is loaded. What fails comes with what to do, and the command ends with 1.
+    The checks change nothing and load nothing. Each fault comes with what to do; a failure ends the command with 1.
     """
     from service.diagnosis.checks import all_checks
     from service.diagnosis.variables import usable_settings
 
-    found = diagnose(all_checks(usable_settings(), os.environ, ask_hub=hub), quiet=as_json)
-    counts = {status: sum(one.status is status for one in found) for status in Status}
-    if as_json:
-        document = {"ok": not counts[Status.failure], "findings": [vars(one) for one in found]}
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
-    else:
-        typer.echo(f"{counts[Status.failure]} failures, {counts[Status.warning]} warnings")
-    raise typer.Exit(1 if counts[Status.failure] else 0)
-
-
-def diagnose(checks: Iterable[Check], *, quiet: bool = False) -> list[Finding]:
-    """Run the checks one after the other, each line printed when it is known."""
     found = []
-    for check in checks:
+    for check in all_checks(usable_settings(), os.environ, ask_hub=hub):
         for one in check.run():
-            found.append(one)
-            if not quiet:
+            found.append((check.name, one))
+            if not as_json:
                 to_do = f". To do: {one.remedy}" if one.remedy else ""
-                typer.echo(f"{_MARKS[one.status]} {one.check:<10} {' '.join(one.said.split())}{to_do}")
-    return found
+                typer.echo(f"{_MARKS[one.status]} {check.name:<10} {' '.join(one.said.split())}{to_do}")
+    failures, warnings = (sum(one.status is kind for _, one in found) for kind in (Status.failure, Status.warning))
+    if as_json:
+        findings = [{"check": name} | vars(one) for name, one in found]
+        typer.echo(json.dumps({"ok": not failures, "findings": findings}, indent=2, ensure_ascii=False))
+    else:
+        typer.echo(f"{failures} failures, {warnings} warnings")
+    raise typer.Exit(1 if failures else 0)

@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.common.client import Json, Url, checked, connect, show
+from cli.common.client import Json, Url, checked, connect, print_json
 from cli.common.completion import DomainName
 from cli.common.errors import CommandError
 from cli.common.files import replacing
+from cli.common.jobs import follow, send
 from cli.common.manual import examples
-from cli.common.progress import follow, send
-from cli.common.stdin import STDIN, there
+from cli.common.stdin import STDIN, existing_or_stdin
 from service.settings import load_settings, variable_name
 
 domains = typer.Typer(
@@ -36,14 +36,14 @@ Corpus = Annotated[
     Path,
     typer.Argument(
         help=".txt, .csv, .tsv, .json, .ndjson or .parquet, also as .gz; - reads stdin",
-        callback=there,
+        callback=existing_or_stdin,
         dir_okay=False,
         readable=True,
     ),
 ]
 Column = Annotated[str | None, typer.Option(help="column or key that holds the captions")]
-SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="leave bad rows out instead of refusing the file")]
-NoWait = Annotated[bool, typer.Option("--no-wait", help="print the job and leave; it goes on in the service")]
+SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="skip bad rows instead of refusing the file")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="print the job and exit; the service continues it")]
 
 
 def _registration(command: str, method: str, path: str, about: str, *lines: str) -> None:
@@ -61,14 +61,14 @@ def _registration(command: str, method: str, path: str, about: str, *lines: str)
         params = ({"column": column} if column else {}) | ({"on_error": "skip"} if skip_bad_rows else {})
         with connect(url) as client, _as_file(file) as corpus:
             job = send(client, method, path.format(name=name), corpus, params)
-            show(job if no_wait else follow(client, job))
+            print_json(job if no_wait else follow(client, job))
 
 
 _registration(
     "put",
     "PUT",
     "/domains/{name}",
-    "Register a domain, or replace it; captions it has already are not embedded again. Ctrl-C cancels.",
+    "Register a domain, or replace it without embedding known captions again. Ctrl-C cancels.",
     "drcap domains put city captions.txt",
     "drcap domains put city captions.csv --column text --skip-bad-rows",
     "zcat a.txt.gz b.txt.gz | drcap domains put city -",
@@ -85,11 +85,11 @@ _registration(
 
 @domains.command("list", epilog=examples("drcap domains list", "drcap domains list --json"))
 def list_domains(as_json: Json = False, url: Url = None) -> None:
-    """List the domains: as a table on a terminal, with tabs elsewhere."""
+    """List the domains: as a table on a terminal, otherwise with tabs."""
     with connect(url) as client:
         answer = checked(client.get("/domains")).json()
     if as_json:
-        show(answer)
+        print_json(answer)
     elif sys.stdout.isatty():
         rows = [(one["name"], f"{one['captions']:,}", one["version"], one["created"]) for one in answer["domains"]]
         _print_table(("domain", "captions", "version", "created"), rows)
@@ -100,11 +100,11 @@ def list_domains(as_json: Json = False, url: Url = None) -> None:
 
 @domains.command("show", epilog=examples("drcap domains show city", "drcap domains show city --json"))
 def show_domain(name: DomainName, as_json: Json = False, url: Url = None) -> None:
-    """Show a domain: as a table on a terminal, as JSON elsewhere."""
+    """Show a domain: as a table on a terminal, otherwise as JSON."""
     with connect(url) as client:
         answer = checked(client.get(f"/domains/{name}")).json()
     if as_json or not sys.stdout.isatty():
-        show(answer)
+        print_json(answer)
     else:
         _print_table(None, [(key.replace("_", " "), str(value)) for key, value in answer.items()])
 
@@ -112,11 +112,11 @@ def show_domain(name: DomainName, as_json: Json = False, url: Url = None) -> Non
 @domains.command("search", epilog=examples('drcap domains search city "a dog in the rain" --limit 3'))
 def search_domain(
     name: DomainName,
-    text: Annotated[str, typer.Argument(help="what somebody could hear")],
-    limit: Annotated[int, typer.Option(help="captions, best first")] = 10,
+    text: Annotated[str, typer.Argument(help="description of a sound")],
+    limit: Annotated[int, typer.Option(help="number of captions, best first")] = 10,
     url: Url = None,
 ) -> None:
-    """Show what the datastore would retrieve for a text."""
+    """Show the captions that the datastore retrieves for a text."""
     with connect(url) as client:
         answer = checked(client.get(f"/domains/{name}/search", params={"q": text, "limit": limit}))
     for one in answer.json()["results"]:
@@ -126,10 +126,10 @@ def search_domain(
 @domains.command("export", epilog=examples("drcap domains export city --out city.ndjson"))
 def export_domain(
     name: DomainName,
-    out: Annotated[Path | None, typer.Option(help="file to write; stdout when left out", dir_okay=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="file to write; by default stdout", dir_okay=False)] = None,
     url: Url = None,
 ) -> None:
-    """Write every caption of a domain as NDJSON, which `put` takes again."""
+    """Write every caption of a domain as NDJSON, which `put` accepts."""
     with connect(url) as client, client.stream("GET", f"/domains/{name}/captions") as answer:
         if not answer.is_success:
             answer.read()
@@ -145,9 +145,9 @@ def export_domain(
 
 @domains.command("rollback", epilog=examples("drcap domains rollback city"))
 def roll_back_domain(name: DomainName, url: Url = None) -> None:
-    """Serve the version before the current one again."""
+    """Serve the previous version again."""
     with connect(url) as client:
-        show(checked(client.post(f"/domains/{name}/rollback")).json())
+        print_json(checked(client.post(f"/domains/{name}/rollback")).json())
 
 
 @domains.command("rm", epilog=examples("drcap domains rm city"))
@@ -159,13 +159,13 @@ def remove_domain(name: DomainName, url: Url = None) -> None:
 
 @domains.command("jobs", epilog=examples("drcap domains jobs", "drcap domains jobs 3f0c9a7be2d14c55"))
 def list_jobs(
-    job: Annotated[str | None, typer.Argument(help="show this one, with everything known of it")] = None,
+    job: Annotated[str | None, typer.Argument(help="id of one job to show in full")] = None,
     url: Url = None,
 ) -> None:
-    """List the registrations that wait, run or have finished, the newest first."""
+    """List waiting, running and finished registrations, newest first."""
     with connect(url) as client:
         if job is not None:
-            show(checked(client.get(f"/jobs/{job}")).json())
+            print_json(checked(client.get(f"/jobs/{job}")).json())
             return
         for one in checked(client.get("/jobs")).json()["jobs"]:
             progress, problem = one["progress"], one["problem"] or {}
@@ -174,8 +174,8 @@ def list_jobs(
 
 
 @domains.command("cancel", epilog=examples("drcap domains cancel 3f0c9a7be2d14c55"))
-def cancel_job(job: Annotated[str, typer.Argument(help="its id")], url: Url = None) -> None:
-    """Cancel a registration; the domain stays as it was."""
+def cancel_job(job: Annotated[str, typer.Argument(help="id of the job")], url: Url = None) -> None:
+    """Cancel a registration; the domain stays unchanged."""
     with connect(url) as client:
         typer.echo(checked(client.delete(f"/jobs/{job}")).json()["state"])
 
@@ -189,7 +189,7 @@ def _print_table(columns: Sequence[str] | None, rows: Sequence[Sequence[str]]) -
 
 @contextmanager
 def _as_file(corpus: Path) -> Iterator[Path]:
-    """The corpus; what comes from stdin goes into a file that is gone afterwards. Raises `CommandError`."""
+    """Yield the corpus as a file; stdin is copied to a temporary one. Raises `CommandError` over the limit."""
     if corpus != STDIN:
         yield corpus
         return

@@ -1,51 +1,53 @@
-"""``drcap evaluate``: what captions are worth on recordings, or on captions that stand in for them."""
+"""``drcap evaluate``: measures captions of recordings, or of captions that stand in for recordings."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.common.errors import CommandError
-from cli.evaluator import Evaluator, Wish
-from service.settings import Settings, load_settings
+from cli.common.completion import Domain
+from cli.common.errors import CommandError, reported
+from cli.evaluating.options import EvaluateOptions
+from cli.evaluating.run import Evaluator
+from service.settings import Settings, load_settings, variable_name
 
 Clips = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="CSV of recordings and their references")]
-Where = Annotated[list[str] | None, typer.Option(help="column=value that rows of --clips have; may be repeated")]
-DomainName = Annotated[str | None, typer.Option(help="to caption in; needed when there are several")]
+Where = Annotated[list[str] | None, typer.Option(help="column=value of the rows of --clips to take; repeatable")]
 Corpus = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="caption in a domain made of this file")]
-BundleName = Annotated[str | None, typer.Option(help="overrides DRCAP_BUNDLE")]
+Bundle = Annotated[str | None, typer.Option(help=f"overrides {variable_name('bundle')}")]
 Out = Annotated[Path, typer.Option(file_okay=False, help="folder for report.md, report.json and report.png")]
 Ablate = Annotated[bool, typer.Option("--ablate", help="measure the method piece by piece")]
-Sweep = Annotated[bool, typer.Option(help="with --ablate: other tau, k and ways to sum the projection too")]
+Sweep = Annotated[bool, typer.Option(help="with --ablate: also try other tau, k and sums of the projection")]
 Beams = Annotated[int | None, typer.Option(min=1, help="width of the beam search; 1 with --ablate, else the bundle's")]
-Limit = Annotated[int | None, typer.Option(min=1, help="first clips of --clips, or captions drawn by --reconstruct")]
-Seed = Annotated[int, typer.Option(min=0, help="of the drawn captions and of the noise")]
+Limit = Annotated[int | None, typer.Option(min=1, help="number of clips, or of captions that --reconstruct draws")]
+Seed = Annotated[int, typer.Option(min=0, help="seed of the drawn captions and of the noise")]
 Cache = Annotated[
-    Path | None, typer.Option(file_okay=False, help="where domains of files are kept; by default the user's cache")
+    Path | None,
+    typer.Option(file_okay=False, help="folder that keeps domains made of files; by default the user's cache"),
 ]
-Url = Annotated[str | None, typer.Option(help="caption through this running service")]
+ServiceUrl = Annotated[str | None, typer.Option(help="caption through this running service")]
 Reconstruct = Annotated[
     Path | None,
-    typer.Option(exists=True, dir_okay=False, help="draw captions of this file in the place of recordings"),
+    typer.Option(exists=True, dir_okay=False, help="draw captions of this file instead of recordings"),
 ]
 SwapFrom = Annotated[
     Path | None,
-    typer.Option(exists=True, dir_okay=False, help="compare with this corpus as the domain, nothing retrained"),
+    typer.Option(exists=True, dir_okay=False, help="compare with this corpus as the domain, without training"),
 ]
 Noise = Annotated[
-    float, typer.Option(min=0.0, help="on the drawn captions' vectors with --swap-from, against their norm")
+    float,
+    typer.Option(min=0.0, help="noise on the vectors of drawn captions with --swap-from, relative to their norm"),
 ]
 
 
 def evaluate(
     clips: Clips = None,
     where: Where = None,
-    domain: DomainName = None,
+    domain: Domain = None,
     corpus: Corpus = None,
-    bundle: BundleName = None,
+    bundle: Bundle = None,
     out: Out = Path("evaluation-report"),
     ablate: Ablate = False,
     sweep: Sweep = True,
@@ -53,16 +55,16 @@ def evaluate(
     limit: Limit = None,
     seed: Seed = 0,
     cache: Cache = None,
-    url: Url = None,
+    url: ServiceUrl = None,
     reconstruct: Reconstruct = None,
     swap_from: SwapFrom = None,
     noise: Noise = 0.8,
 ) -> None:
-    """Measure captions, with intervals, beside the nearest caption of the domain, and write a report."""
+    """Compare captions with the nearest caption of the domain, with intervals, and write a report."""
     settings = load_settings()
     if bundle is not None:
         settings = settings.model_copy(update={"bundle": bundle})
-    wish = Wish(
+    options = EvaluateOptions(
         clips=clips,
         where=_conditions(where or ()),
         domain=domain,
@@ -78,28 +80,15 @@ def evaluate(
         swap_from=swap_from,
         noise=noise,
     )
-    wish.check()
+    options.check()
     _make(out)
-    _run(wish, settings, out)
+    _run(options, settings, out)
 
 
-def _run(wish: Wish, settings: Settings, out: Path) -> None:
+def _run(options: EvaluateOptions, settings: Settings, out: Path) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with _one_line():
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-            report = Evaluator(wish, settings, progress).report()
-        # Shown before it is written, so that a full disk does not lose it.
-        typer.echo(replace(report, clips=[]).markdown())
-        report.write(out)
-    typer.echo(f"The report is in {out}.")
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """Errors that a user can act on become a `CommandError`."""
     from datastores.base import DatastoreError
     from datastores.corpus.reader import CorpusError
     from evaluation.clips import ClipsError
@@ -111,12 +100,15 @@ def _one_line() -> Iterator[None]:
     from models.bundle.config import BundleError
     from models.weights import MissingWeights
 
-    try:
-        yield
-    except (DatastoreError, CorpusError, ClipsError, NoReferences, CorpusTooSmall, ServiceRefused) as error:
-        raise CommandError(str(error)) from error
-    except (BundleError, MissingWeights, MetricsMissing, JavaFailed, OSError) as error:
-        raise CommandError(str(error)) from error
+    unreadable = (ClipsError, NoReferences, CorpusError, CorpusTooSmall, BundleError, MissingWeights)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with reported(*unreadable, DatastoreError, ServiceRefused, MetricsMissing, JavaFailed, OSError):
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            report = Evaluator(options, settings, progress).report()
+        # The report is shown before it is written, so that a full disk does not lose it.
+        typer.echo(replace(report, clips=[]).markdown())
+        report.write(out)
+    typer.echo(f"The report is in {out}.")
 
 
 def _conditions(given: Sequence[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""``drcap train``: text in, bundle out."""
+"""``drcap train``: trains a decoder on captions, and writes a bundle."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.common.errors import CommandError
+from cli.common.errors import CommandError, reported
 from service.settings import Settings, load_settings
+from training.options import TrainOptions
 
 if TYPE_CHECKING:
     from models.clap.base import Clap
@@ -22,23 +23,27 @@ def train(
         typer.Argument(help="caption files as for a domain: .txt, .csv, .json or .ndjson, .gz too", exists=True),
     ],
     out: Annotated[Path, typer.Option(help="folder for the new bundle")],
-    bundle: Annotated[str, typer.Option(help="name or folder of the bundle to begin with")] = "embedded",
-    fresh: Annotated[bool, typer.Option("--fresh", help="new projector and LoRA, not the bundle's")] = False,
+    bundle: Annotated[str, typer.Option(help="name or folder of the bundle to start from")] = Settings.model_fields[
+        "bundle"
+    ].default,
+    fresh: Annotated[bool, typer.Option("--fresh", help="start from a new projector and LoRA")] = False,
     work: Annotated[Path | None, typer.Option(help="folder for checkpoints and log; by default OUT.work")] = None,
-    name: Annotated[str | None, typer.Option(help="of the bundle; by default that of its folder")] = None,
-    licence: Annotated[str, typer.Option(help="of the captions, for the model card")] = "not stated",
+    name: Annotated[str | None, typer.Option(help="name of the new bundle; by default the name of OUT")] = None,
+    licence: Annotated[str, typer.Option(help="licence of the captions, for the model card")] = "not stated",
     weight: Annotated[
-        list[str] | None, typer.Option(help="CORPUS=NUMBER, how often its captions are drawn; repeatable")
+        list[str] | None, typer.Option(help="CORPUS=NUMBER: how often its captions are drawn; repeatable")
     ] = None,
-    steps: Annotated[int, typer.Option(help="optimiser steps")] = 1000,
-    batch: Annotated[int, typer.Option(help="prompts in a batch")] = 3,
-    accumulate: Annotated[int, typer.Option(help="batches in a step")] = 1,
-    rate: Annotated[float, typer.Option(help="highest learning rate")] = 6e-4,
-    rank: Annotated[int, typer.Option(help="of the LoRA")] = 16,
-    dropout: Annotated[float, typer.Option(help="of the LoRA")] = 0.0,
-    seed: Annotated[int, typer.Option(help="of everything that is drawn")] = 0,
-    every: Annotated[int, typer.Option(help="steps between checkpoints, each with a validation")] = 50,
-    patience: Annotated[int, typer.Option(help="validations without gain before stopping; 0: never")] = 0,
+    steps: Annotated[int, typer.Option(help="optimiser steps")] = TrainOptions.steps,
+    batch: Annotated[int, typer.Option(help="prompts in a batch")] = TrainOptions.batch,
+    accumulate: Annotated[int, typer.Option(help="batches in a step")] = TrainOptions.accumulate,
+    rate: Annotated[float, typer.Option(help="highest learning rate")] = TrainOptions.rate,
+    rank: Annotated[int, typer.Option(help="rank of the LoRA")] = TrainOptions.rank,
+    dropout: Annotated[float, typer.Option(help="dropout of the LoRA")] = TrainOptions.dropout,
+    seed: Annotated[int, typer.Option(help="seed of everything that is drawn")] = TrainOptions.seed,
+    every: Annotated[int, typer.Option(help="steps between checkpoints, each with a validation")] = TrainOptions.every,
+    patience: Annotated[
+        int, typer.Option(help="validations without gain before stopping; 0: never")
+    ] = TrainOptions.patience,
     clips: Annotated[
         Path | None, typer.Option(help="CSV of recordings to validate with (file, caption...)", exists=True)
     ] = None,
@@ -46,19 +51,19 @@ def train(
         str | None, typer.Option(help="LOW,HIGH of similar captions; by default chosen from the corpora")
     ] = None,
     similar: Annotated[str, typer.Option(help="FEWEST,MOST similar captions in a prompt")] = "1,8",
-    drop: Annotated[float, typer.Option(help="chance of each similar caption to be left out")] = 0.2,
+    drop: Annotated[float, typer.Option(help="chance of each similar caption to be dropped")] = 0.2,
     plain: Annotated[float, typer.Option(help="share of prompts without similar captions")] = 0.1,
     noise: Annotated[float, typer.Option(help="largest ratio of Gaussian noise to text embedding")] = 0.6,
     mishear: Annotated[float, typer.Option(help="share of embeddings drawn towards another caption")] = 0.7,
     project: Annotated[float, typer.Option(help="share of embeddings projected on the support")] = 0.8,
-    restyle: Annotated[float, typer.Option(help="share of examples rewritten in another manner")] = 0.0,
+    restyle: Annotated[float, typer.Option(help="share of examples rewritten in another style")] = 0.0,
     targets: Annotated[int, typer.Option(help="captions written from one prompt")] = 6,
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="of torch, on a CPU")] = None,
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16")] = TrainOptions.precision,
+    threads: Annotated[int | None, typer.Option(help="threads of torch on a CPU")] = None,
 ) -> None:
     """Train a bundle's decoder on captions alone; no recording is needed.
 
-    A run that was stopped goes on when the same command is given again. With several GPUs:
+    The same command continues a run that was stopped. With several GPUs:
     torchrun --nproc_per_node 4 .venv/bin/drcap train ...
 
     Example: drcap train field-notes.txt --out bundles/field --steps 300
@@ -75,7 +80,6 @@ def train(
     from training.checkpoint import CheckpointError
     from training.corpora import load_corpus
     from training.examples import ExampleOptions
-    from training.options import TrainOptions
     from training.run import Job
     from training.run import train as run
 
@@ -83,7 +87,8 @@ def train(
         torch.set_num_threads(threads)
     settings = load_settings()
     console = Console(stderr=True, highlight=False)
-    try:
+    given = (BundleError, CheckpointError, CorpusError, MissingExtra, MissingWeights, OutputExists)
+    with reported(*given, OSError, ValueError, FloatingPointError):
         options = TrainOptions(
             steps=steps, batch=batch, accumulate=accumulate, rate=rate, seed=seed, every=every, patience=patience,
             fresh=fresh, rank=rank, dropout=dropout, precision=precision,  # type: ignore[arg-type]
@@ -112,12 +117,8 @@ def train(
             clips=_heard(clips, clap, settings) if clips else (),
         )
         if weights:
-            raise CommandError(f"--weight names {', '.join(weights)}, and there is no such corpus")
+            raise CommandError(f"--weight names {', '.join(weights)}, but there is no such corpus")
         trained = run(job, clap, console, accelerator)
-    except (OSError, ValueError, FloatingPointError) as error:
-        raise CommandError(str(error)) from error
-    except (BundleError, CheckpointError, CorpusError, MissingExtra, MissingWeights, OutputExists) as error:
-        raise CommandError(str(error)) from error
     if accelerator.is_main_process:
         console.print(
             f"{out}: best validation {trained.progressed.best:.4f} at step {trained.progressed.best_step}"
@@ -129,7 +130,7 @@ def _pair(text: str, kind: Any, option: str) -> tuple[Any, Any]:
     try:
         low, high = (kind(part) for part in text.split(","))
     except ValueError as error:
-        raise CommandError(f"{option} takes two numbers with a comma between, got {text!r}") from error
+        raise CommandError(f"{option} takes two numbers separated by a comma, got {text!r}") from error
     return low, high
 
 
@@ -160,14 +161,14 @@ def _weighed(corpus: "TrainingCorpus", weights: dict[str, float]) -> "TrainingCo
 
 def _say(console: Any, corpora: "Sequence[TrainingCorpus]") -> None:
     for corpus in corpora:
-        cut = f", {corpus.cut} left out as longer than the CLAP reads" if corpus.cut else ""
+        cut = f", without {corpus.cut} that are longer than the CLAP reads" if corpus.cut else ""
         console.print(f"{corpus.name}: {len(corpus.captions):,} captions{cut}")
 
 
 def _heard(path: Path, clap: "Clap", settings: Settings) -> "list[HeardClip]":
     from rich.progress import Progress
 
-    from cli.evaluator import listener
+    from cli.common.listening import listener
     from evaluation.clips import read_clips
     from evaluation.pipeline import hear
     from training.validation import HeardClip

@@ -1,1 +1,1 @@
-"""What `drcap caption` is made of: recordings, requests, rows and where captions go."""
+"""The parts of `drcap caption`: requests, tables and other outputs, and the service in the same process."""

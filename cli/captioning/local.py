@@ -1,4 +1,4 @@
-"""The service inside this process, reached without a port: what ``--local`` asks."""
+"""Runs the service inside this process, without a port, for ``--local``."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ import httpx
 from cli.common.client import checked
 from cli.common.datastore import must_exist, unless_served
 from cli.common.errors import CommandError
-from cli.common.progress import FINISHED, drawing, result_of
+from cli.common.jobs import FINISHED, drawing, result_of
 from cli.common.quiet import quiet
 from service.settings import AuthSettings, DatastoreSettings, ServerSettings, Settings
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from models.bundle.loaded import LoadedBundle
 
-# torch and the service are imported inside the functions: whoever asks a running service does not wait for them.
+# torch and the service are imported inside the functions, since requests to a running service do not need them.
 
 _READY_SECONDS = 60.0
 _POLL_SECONDS = 0.2
@@ -32,36 +32,36 @@ _NAME_CHARACTERS = 64
 
 
 def load(settings: Settings) -> "LoadedBundle":
-    """The bundle of the settings. Blocks for seconds. Raises `CommandError`."""
+    """Load the bundle of the settings. Blocks for seconds. Raises `CommandError`."""
     from service.loading import load_bundle
 
     try:
         with nullcontext() if settings.log.level == "debug" else quiet():
             return load_bundle(settings)
-    except Exception as error:  # of any of the packages that read weights
+    except Exception as error:  # many packages read weights
         raise CommandError(f"the bundle could not be loaded: {error}") from error
 
 
 def domain_of(corpus: Path) -> str:
-    """The name of the domain that a corpus becomes: that of the file, as far as a domain can be called so."""
+    """Return the name of a corpus's domain: the file name, reduced to characters that a domain may have."""
     words = re.findall(r"[a-z0-9]+", corpus.name.partition(".")[0].lower())
     return "-".join(words)[:_NAME_CHARACTERS].strip("-") or "corpus"
 
 
 @asynccontextmanager
 async def inside(settings: Settings, bundle: "LoadedBundle", corpus: Path | None) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the whole service, which runs in this process while the context is open.
+    """Run the whole service in this process while the context is open, and yield a client of it.
 
-    It needs no key, and nothing but this client reaches it.
+    The client needs no key, and nothing else reaches the service.
 
     Args:
         settings: of the service.
-        bundle: what captions.
-        corpus: captions that become its only domain, `domain_of` the file, in a datastore that is gone afterwards;
-            when left out, the datastore of the settings is opened.
+        bundle: the loaded bundle.
+        corpus: file of captions, which becomes the only domain (`domain_of`) of a temporary datastore; None opens the
+            datastore of the settings.
 
     Raises:
-        CommandError: the datastore cannot be used, or the corpus is none.
+        CommandError: the datastore cannot be used, or the corpus cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="drcap-caption-") as folder, _quiet(settings):
         async with _client(_alone(settings, Path(folder), corpus), bundle) as client:
@@ -97,7 +97,7 @@ async def _client(settings: Settings, bundle: "LoadedBundle") -> AsyncIterator[h
 
 
 def _alone(settings: Settings, folder: Path, corpus: Path | None) -> Settings:
-    """The settings, without what a service beside it has: keys, ports, the folder of jobs."""
+    """Return the settings without those that belong to a service beside this one: keys, ports, folder of jobs."""
     jobs = settings.jobs.model_copy(update={"path": folder / "jobs"})
     alone = {"server": ServerSettings(), "auth": AuthSettings(), "jobs": jobs}
     if corpus is not None:
@@ -147,7 +147,7 @@ async def _register(client: httpx.AsyncClient, corpus: Path) -> None:
 
 @contextmanager
 def _quiet(settings: Settings) -> Iterator[None]:
-    """What goes wrong is said by the command; the service's log is for whoever asks for it."""
+    """Show the service's log only at level debug, since the command reports errors itself."""
     if settings.log.level == "debug":
         from service.monitoring.logs import set_up_logs
 

@@ -1,4 +1,4 @@
-"""Where captions go: to stdout or into a file each (`tables` has the third way); and which are there already."""
+"""Outputs of captions: stdout, or a file for each recording. `tables` has the third one."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -6,18 +6,19 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from cli.captioning.recordings import SUFFIXES, Recording
 from cli.captioning.requests import Outcome
-from cli.captioning.rows import Csv, Ndjson, Rows
+from cli.captioning.rows import Csv, Ndjson, TableFormat
 from cli.common.errors import CommandError, WrongUsage
 from cli.common.files import replacing
+from cli.common.recordings import RecordingFile
+from service.audio.formats import SUFFIXES
 
 Say = Callable[[str], None]
 """Prints a line."""
 
 
-class Format(StrEnum):
-    """How captions are written: as the service answers, or as a table with a row a recording."""
+class OutputFormat(StrEnum):
+    """The format of captions: that of the service's answers, or a table with a row for each recording."""
 
     text = "text"
     json = "json"
@@ -28,51 +29,51 @@ class Format(StrEnum):
     csv = "csv"
 
     @property
-    def rows(self) -> Rows | None:
-        """How the rows of a table are written; None for what is no table."""
-        if self is Format.ndjson:
+    def rows(self) -> TableFormat | None:
+        """The format of the table; None for other formats."""
+        if self is OutputFormat.ndjson:
             return Ndjson()
-        return Csv() if self is Format.csv else None
+        return Csv() if self is OutputFormat.csv else None
 
     @property
     def asked(self) -> str:
-        """The `response_format` that the service is asked for."""
-        return self.value if self.rows is None else Format.json.value
+        """The `response_format` of the requests."""
+        return self.value if self.rows is None else OutputFormat.json.value
 
     @property
     def suffix(self) -> str:
-        """Of a file that holds one answer."""
-        return {Format.text: ".txt", Format.verbose_json: ".json"}.get(self, f".{self.value}")
+        """Suffix of a file with one answer."""
+        return {OutputFormat.text: ".txt", OutputFormat.verbose_json: ".json"}.get(self, f".{self.value}")
 
 
-class Results(Protocol):
-    """Takes what becomes of the recordings."""
+class CaptionOutput(Protocol):
+    """Takes the outcomes of the recordings."""
 
     @property
     def lasting(self) -> bool:
-        """Whether the same command goes on where it was stopped."""
+        """Whether the same command continues a run that was stopped."""
 
-    def has(self, recording: Recording, /) -> bool:
-        """Whether its caption is there from a time before."""
+    def has(self, recording: RecordingFile, /) -> bool:
+        """Whether an earlier run wrote its caption."""
 
     def take(self, outcome: Outcome) -> None:
-        """Write it, at once where it lasts. Raises `CommandError` when it cannot be written."""
+        """Write the outcome; a lasting output writes it at once. Raises `CommandError` if it cannot be written."""
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """End the output."""
 
 
-class Printed:
-    """On stdout, in the order of the recordings."""
+class PrintedOutput:
+    """Prints captions on stdout, in the order of the recordings."""
 
     lasting = False
 
-    def __init__(self, say: Say, named: bool, rows: Rows | None = None) -> None:
+    def __init__(self, say: Say, named: bool, rows: TableFormat | None = None) -> None:
         """
         Args:
-            say: to stdout.
-            named: whether each answer begins with its recording.
-            rows: write a table instead.
+            say: prints a line on stdout.
+            named: whether the name of the recording precedes each answer.
+            rows: print a table of this format instead.
         """
         self._say = say
         self._named = named
@@ -82,7 +83,7 @@ class Printed:
         if rows is not None and rows.header:
             say(_line(rows.header))
 
-    def has(self, _: Recording, /) -> bool:
+    def has(self, _: RecordingFile, /) -> bool:
         return False
 
     def take(self, outcome: Outcome) -> None:
@@ -102,21 +103,21 @@ class Printed:
             self._say(f"{outcome.recording}: {said}" if self._named else said)
 
 
-class Beside:
-    """A file a recording, whole or not there. What has its file already is done."""
+class FileOutput:
+    """Writes a file for each recording. A recording whose file exists is done."""
 
     lasting = True
 
-    def __init__(self, targets: Mapping[Recording, Path], force: bool) -> None:
+    def __init__(self, targets: Mapping[RecordingFile, Path], force: bool) -> None:
         """
         Args:
             targets: the file of each recording.
-            force: replace files that are there.
+            force: replace existing files.
         """
         self._targets = targets
         self._force = force
 
-    def has(self, recording: Recording) -> bool:
+    def has(self, recording: RecordingFile) -> bool:
         return not self._force and self._targets[recording].exists()
 
     def take(self, outcome: Outcome) -> None:
@@ -126,7 +127,7 @@ class Beside:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise CommandError(f"{target.parent} cannot be made: {error.strerror}") from error
+            raise CommandError(f"{target.parent} cannot be created: {error.strerror}") from error
         with replacing(target, over=self._force) as file:
             file.write(outcome.body)
 
@@ -134,19 +135,19 @@ class Beside:
         pass
 
 
-def targets(recordings: Sequence[Recording], suffix: str, folder: Path | None) -> dict[Recording, Path]:
-    """The file of each recording: of its name with another suffix, beside it or below `folder` as it lies itself.
+def targets(recordings: Sequence[RecordingFile], suffix: str, folder: Path | None) -> dict[RecordingFile, Path]:
+    """Return the file of each recording: its name with another suffix, beside it or in the same place below `folder`.
 
-    Recordings that lie together and differ in the suffix alone keep it: ``a.wav.vtt`` and ``a.flac.vtt``. That goes by
-    what the folder holds, so it is the same whichever of them is asked for.
+    Recordings in one folder that differ only in the suffix keep it: ``a.wav.vtt`` and ``a.flac.vtt``. This depends on
+    the content of the folder, not on which of them are captioned.
 
-    Raises `WrongUsage` where two recordings would have one file.
+    Raises `WrongUsage` if two recordings would share a file.
     """
     stems: dict[Path, Counter[str]] = {}
     places = {one: one.path.parent if folder is None else folder / one.below.parent for one in recordings}
     asked = Counter((places[one], one.path.stem) for one in recordings)
-    found: dict[Recording, Path] = {}
-    taken: dict[Path, Recording] = {}
+    found: dict[RecordingFile, Path] = {}
+    taken: dict[Path, RecordingFile] = {}
     for one in recordings:
         around = one.path.parent
         if around not in stems:
@@ -155,7 +156,7 @@ def targets(recordings: Sequence[Recording], suffix: str, folder: Path | None) -
         whole = shared or asked[places[one], one.path.stem] > 1 or one.path.suffix == suffix
         target = places[one] / f"{one.path.name if whole else one.path.stem}{suffix}"
         if target in taken:
-            raise WrongUsage(f"{taken[target]} and {one} would both be written to {target}; give each another --out")
+            raise WrongUsage(f"{taken[target]} and {one} would both be written to {target}; use another --out for each")
         taken[target] = one
         found[one] = target
     return found

@@ -1,4 +1,4 @@
-"""Patience with a service: when it wants to be asked again, and for how long all requests wait together."""
+"""How long requests wait for a busy or absent service, all of them together."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ _LONGEST_WAIT, _SHORTEST_WAIT, _USUAL_WAIT = 60.0, 0.1, 2.0
 
 
 class Gate:
-    """Closed for a while when the service is busy or gone. Times are of the monotonic clock."""
+    """Holds requests back while the service is busy or away. Times are seconds of the monotonic clock."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
         self._note = note
@@ -22,21 +22,21 @@ class Gate:
         self._since: dict[float, float] = {}
 
     async def passed(self) -> None:
-        """Wait while it is closed."""
-        while (left := self._opens - time.monotonic()) > 0:  # noqa: ASYNC110 - it may be closed for longer meanwhile
+        """Wait until the gate is open."""
+        while (left := self._opens - time.monotonic()) > 0:  # noqa: ASYNC110 - the gate may close for longer during the sleep
             await asyncio.sleep(left)
 
     def open(self) -> None:
-        """A recording got its answer."""
+        """Note that a recording got its answer, which ends every wait."""
         if self._since:
             self._since.clear()
             self._note("")
 
     def close(self, seconds: float, bound: float, why: str, last: bool) -> None:
-        """Let nobody pass for so many seconds.
+        """Hold requests back for these seconds.
 
-        Raises `CommandError` when that would be beyond `bound` seconds from the first time since a recording got its
-        answer, and this is the `last` request: none of the others is still waited for.
+        Raises `CommandError` if the wait would end more than `bound` seconds after the first one since the last answer,
+        and this is the `last` request, so that no other request can still succeed.
         """
         now = time.monotonic()
         since = self._since.setdefault(bound, now)
@@ -47,7 +47,7 @@ class Gate:
 
 
 def retry_after(answer: httpx.Response) -> float:
-    """Seconds until the service wants to be asked again: its header, a number or a date, within bounds."""
+    """Return the seconds until the next try, from 0.1 to 60: Retry-After as a number or a date, else 2."""
     said = answer.headers.get("retry-after", "")
     try:
         seconds = float(said)

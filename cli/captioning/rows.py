@@ -1,4 +1,4 @@
-"""Tables of captions, one row a recording, as NDJSON or CSV: how rows are written, and read again to go on."""
+"""Formats of tables of captions, NDJSON and CSV: rows are written, and read again to continue a table."""
 
 import csv
 import io
@@ -11,23 +11,23 @@ from typing import Any, Protocol
 from cli.captioning.requests import Outcome
 
 _COLUMNS = ("path", "caption", "domain", "domain_version", "duration", "similar_captions", "error")
-# More than one row has: a rest of this size is no row that was cut off, but a table that is damaged.
+# A longer rest of a file is not a row that was cut off: the table is damaged.
 _LONGEST_ROW, _MOST_LINES = 1 << 20, 64
 
 
-class Foreign(ValueError):
-    """The file holds what these tables do not; the message says where."""
+class ForeignTable(ValueError):
+    """The file is not a table of captions; the message says where."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row as it was written before.
+class TableRow:
+    """A row that an earlier run wrote.
 
     Attributes:
         data: its bytes, with the end of the line.
-        key: its recording, as `Rows.key` gives it.
-        domain: that the caption is in; empty where there is no caption.
-        failed: whether it tells of an error.
+        key: its recording, as `TableFormat.key` returns it.
+        domain: the domain of the caption; empty if there is no caption.
+        failed: whether the row reports an error.
     """
 
     data: bytes
@@ -36,21 +36,21 @@ class Row:
     failed: bool
 
 
-class Rows(Protocol):
-    """A kind of table."""
+class TableFormat(Protocol):
+    """A format of tables."""
 
     @property
     def header(self) -> bytes:
-        """What stands above the rows."""
+        """The bytes before the first row."""
 
     def key(self, path: Path) -> str:
-        """A recording as its row names it."""
+        """Return the name of a recording in its row."""
 
     def encode(self, outcome: Outcome) -> bytes:
-        """The row of one outcome, whose body is the service's JSON."""
+        """Return the row of an outcome, whose body is the service's JSON."""
 
-    def read(self, lines: Iterable[bytes]) -> Iterator[Row]:
-        """The rows of a file; a last one that was not written to its end is left out. Raises `Foreign`."""
+    def read(self, lines: Iterable[bytes]) -> Iterator[TableRow]:
+        """Yield the rows of a file, without a last one that is incomplete. Raises `ForeignTable`."""
 
 
 class Ndjson:
@@ -65,21 +65,21 @@ class Ndjson:
         document = _document(outcome)
         try:
             return json.dumps(document, ensure_ascii=False).encode() + b"\n"
-        except UnicodeEncodeError:  # a name that is no Unicode
+        except UnicodeEncodeError:  # the name is not Unicode
             return json.dumps(document).encode() + b"\n"
 
-    def read(self, lines: Iterable[bytes]) -> Iterator[Row]:
+    def read(self, lines: Iterable[bytes]) -> Iterator[TableRow]:
         return _read(lines, self._row, b'{"path": ')
 
-    def _row(self, data: bytes) -> Row:
+    def _row(self, data: bytes) -> TableRow:
         said = json.loads(data)
-        return Row(data, str(said["path"]), str(said["domain"] or ""), said["error"] is not None)
+        return TableRow(data, str(said["path"]), str(said["domain"] or ""), said["error"] is not None)
 
 
 class Csv:
-    """Comma-separated, after RFC 4180, in UTF-8; similar captions are joined by ``|``.
+    """Comma-separated values of RFC 4180 in UTF-8. Similar captions are joined by ``|``.
 
-    Spreadsheets take a cell that begins like a formula for one, so an apostrophe stands before it.
+    An apostrophe precedes a cell that begins like a formula, since spreadsheets would execute it.
     """
 
     @property
@@ -95,18 +95,18 @@ class Csv:
         document["similar_captions"] = similar and " | ".join(one["caption"] for one in similar)
         return _csv_row(_cell(document[name]) for name in _COLUMNS)
 
-    def read(self, lines: Iterable[bytes]) -> Iterator[Row]:
+    def read(self, lines: Iterable[bytes]) -> Iterator[TableRow]:
         rows = _read(_records(lines), self._row, self.header)
         if (first := next(rows, None)) is None:
             return
         if first.data != self.header:
-            raise Foreign("line 1 does not name the columns")
+            raise ForeignTable("line 1 does not name the columns")
         yield from rows
 
-    def _row(self, data: bytes) -> Row:
+    def _row(self, data: bytes) -> TableRow:
         (cells,) = csv.reader(io.StringIO(data.decode(errors="surrogateescape"), newline=""), strict=True)
         said = dict(zip(_COLUMNS, cells, strict=True))
-        return Row(data, said["path"], said["domain"], bool(said["error"]))
+        return TableRow(data, said["path"], said["domain"], bool(said["error"]))
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:
@@ -122,16 +122,16 @@ def _cell(value: object) -> str:
 
 def _csv_row(cells: Iterable[str]) -> bytes:
     row = io.StringIO()
-    # Of the writer's own end of a line, so that both of its characters are quoted in a cell.
+    # The writer ends lines with \r\n itself, so that it quotes both characters in a cell.
     csv.writer(row).writerow(cells)
     return (row.getvalue().removesuffix("\r\n") + "\n").encode(errors="surrogateescape")
 
 
-def _read(records: Iterable[bytes], parse: Callable[[bytes], Row], start: bytes) -> Iterator[Row]:
+def _read(records: Iterable[bytes], parse: Callable[[bytes], TableRow], start: bytes) -> Iterator[TableRow]:
     cut: int | None = None
     for number, data in enumerate(records, start=1):
         if cut is not None:
-            raise Foreign(f"line {cut} is no row of a table of captions")
+            raise ForeignTable(f"line {cut} is not a row of a table of captions")
         if not data.strip():
             continue
         try:
@@ -141,20 +141,20 @@ def _read(records: Iterable[bytes], parse: Callable[[bytes], Row], start: bytes)
         if row is not None:
             yield row
         elif len(data) > _LONGEST_ROW or (number == 1 and data[: len(start)] != start[: len(data)]):
-            raise Foreign(f"line {number} is no row of a table of captions")
+            raise ForeignTable(f"line {number} is not a row of a table of captions")
         else:
             cut = number
 
 
 def _records(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines, joined where a line ends inside quotes."""
+    """Yield records: lines, joined if a line ends inside quotes."""
     held: list[bytes] = []
     quotes = 0
     for number, line in enumerate(lines, start=1):
         held.append(line)
         quotes += line.count(b'"')
         if len(held) > _MOST_LINES:
-            raise Foreign(f"a quote that stands before line {number} is not closed")
+            raise ForeignTable(f"a quote before line {number} is not closed")
         if quotes % 2 == 0:
             yield b"".join(held)
             held, quotes = [], 0

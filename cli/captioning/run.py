@@ -1,4 +1,4 @@
-"""What ``drcap caption`` does: recordings to the service, captions to where they go, and the account at the end."""
+"""Runs ``drcap caption``: sends recordings to the service, passes captions to the output, and sums up at the end."""
 
 import asyncio
 import time
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import httpx
 import typer
 
+from cli.captioning.counter import Counter, counting
 from cli.captioning.local import inside, load
-from cli.captioning.outputs import Results, Say
-from cli.captioning.recordings import Found, Recording, hold
-from cli.captioning.requests import REQUEST_SECONDS, Asker, Outcome, captioned
+from cli.captioning.outputs import CaptionOutput, Say
+from cli.captioning.requests import REQUEST_SECONDS, CaptionClient, Outcome, captioned
 from cli.common.client import connect_many
-from cli.common.progress import Counter, counting
+from cli.common.recordings import FoundRecordings, RecordingFile, hold
 from service.settings import Settings, variable_name
 
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ _FAILED, _INTERRUPTED = 1, 130
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is asked of whom.
+class CaptionCommand:
+    """How recordings are captioned.
 
     Attributes:
         settings: of this process.
-        response_format: that the service answers in.
+        response_format: the format of the service's answers.
         domain: None for the only one.
-        parallel: requests at a time; None for what fills a batch.
-        url: of the service; None for that of the settings.
-        local: ask no service.
-        corpus: captions that are the domain where no service is asked.
+        parallel: requests at a time; None for enough to fill a batch.
+        url: of the service; None for the one of the settings.
+        local: caption in this process.
+        corpus: with `local`, a file of captions to make the domain of.
     """
 
     settings: Settings
@@ -49,20 +49,20 @@ class Wish:
 
     @property
     def fields(self) -> dict[str, str]:
-        """Of each request."""
+        """Fields of each request."""
         return {"response_format": self.response_format} | ({"domain": self.domain} if self.domain else {})
 
     @property
     def at_a_time(self) -> int:
-        """Requests; the settings are the service's own where none is asked, and a guess elsewhere."""
+        """Requests at a time. The settings hold for `local`; for another service they are a guess."""
         admitted = self.settings.admission.captions
         asked = self.parallel or min(self.settings.batching.prompts, admitted)
         return min(asked, admitted) if self.local else asked
 
 
 @dataclass
-class Tally:
-    """What became of the recordings so far."""
+class CaptionCounts:
+    """Counts of the recordings so far, by their result."""
 
     before: int = 0
     captioned: int = 0
@@ -75,79 +75,79 @@ class Tally:
         return ", ".join(parts)
 
 
-def run(wish: Wish, found: Found, results_for: Callable[[Say], Results]) -> int:
-    """Caption what is found and not done yet, and say at the end what became of it.
+def run(command: CaptionCommand, found: FoundRecordings, output_for: Callable[[Say], CaptionOutput]) -> int:
+    """Caption the recordings that are not done yet, and print a summary.
 
     Args:
-        wish: how.
+        command: how to caption.
         found: the recordings.
-        results_for: given what prints a line, takes the captions.
+        output_for: makes the output, given a function that prints a line.
 
     Returns:
-        The exit code: 0, 1 where a recording has no caption, 130 when interrupted.
+        The exit code: 0, 1 if a recording has no caption, 130 if interrupted.
 
     Raises:
-        CommandError, httpx.HTTPError: no recording can be captioned, or nothing written.
+        CommandError, httpx.HTTPError: no recording can be captioned, or the output cannot be written.
     """
-    tally, started = Tally(), time.monotonic()
+    counts, started = CaptionCounts(), time.monotonic()
     lasting = interrupted = False
     try:
-        with counting("captions", len(found.recordings)) as counter, closing(results_for(counter.say)) as results:
-            lasting = results.lasting
+        with counting("captions", len(found.recordings)) as counter, closing(output_for(counter.say)) as output:
+            lasting = output.lasting
             for folder, reason in found.unreadable:
-                tally.failed += 1
+                counts.failed += 1
                 counter.complain(f"drcap: {folder}: cannot be read: {reason}")
-            todo = [recording for recording in found.recordings if not results.has(recording)]
-            tally.before = len(found.recordings) - len(todo)
-            counter.advance(tally.before)
+            todo = [recording for recording in found.recordings if not output.has(recording)]
+            counts.before = len(found.recordings) - len(todo)
+            counter.advance(counts.before)
             if todo:
-                counter.note("loading the bundle" if wish.local else "")
-                bundle = load(wish.settings) if wish.local else None
-                todo = [hold(recording, wish.settings.audio.max_bytes) for recording in todo]
-                asyncio.run(_caption(wish, todo, bundle, results, counter, tally))
+                counter.note("loading the bundle" if command.local else "")
+                bundle = load(command.settings) if command.local else None
+                todo = [hold(recording, command.settings.audio.max_bytes) for recording in todo]
+                asyncio.run(_caption(command, todo, bundle, output, counter, counts))
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        if (lasting or len(found.recordings) > 1) and tally != Tally():
+        if (lasting or len(found.recordings) > 1) and counts != CaptionCounts():
             stopped = "interrupted: " if interrupted else ""
-            more = "; the same command goes on" if lasting and interrupted else ""
-            typer.echo(f"{stopped}{tally} in {time.monotonic() - started:.1f} s{more}", err=True)
-    return _INTERRUPTED if interrupted else _FAILED if tally.failed else 0
+            more = "; the same command continues" if lasting and interrupted else ""
+            typer.echo(f"{stopped}{counts} in {time.monotonic() - started:.1f} s{more}", err=True)
+    return _INTERRUPTED if interrupted else _FAILED if counts.failed else 0
 
 
 async def _caption(
-    wish: Wish,
-    recordings: Sequence[Recording],
+    command: CaptionCommand,
+    recordings: Sequence[RecordingFile],
     bundle: "LoadedBundle | None",
-    results: Results,
+    output: CaptionOutput,
     counter: Counter,
-    tally: Tally,
+    counts: CaptionCounts,
 ) -> None:
-    async with _client(wish, bundle) as client:
+    async with _client(command, bundle) as client:
         counter.note("")
-        asker = Asker(client, wish.fields, counter.note)
-        async with aclosing(captioned(recordings, asker, wish.at_a_time)) as outcomes:
+        service = CaptionClient(client, command.fields, counter.note)
+        async with aclosing(captioned(recordings, service, command.at_a_time)) as outcomes:
             async for outcome in outcomes:
-                results.take(outcome)
+                output.take(outcome)
                 if outcome.error is None:
-                    tally.captioned += 1
+                    counts.captioned += 1
                 else:
-                    tally.failed += 1
-                    counter.complain(f"drcap: {outcome.recording}: {outcome.error}{_where(wish, outcome)}")
+                    counts.failed += 1
+                    counter.complain(f"drcap: {outcome.recording}: {outcome.error}{_where(command, outcome)}")
                 counter.advance()
 
 
-def _where(wish: Wish, outcome: Outcome) -> str:
-    """Where the log is that the error speaks of, if that is here."""
-    fault = wish.local and (outcome.error or "").startswith("500: ")
+def _where(command: CaptionCommand, outcome: Outcome) -> str:
+    """Name the setting that shows the log, if a fault happened in this process."""
+    fault = command.local and (outcome.error or "").startswith("500: ")
     return f" ({variable_name('log', 'level')}=debug shows it)" if fault else ""
 
 
 @asynccontextmanager
-async def _client(wish: Wish, bundle: "LoadedBundle | None") -> AsyncIterator[httpx.AsyncClient]:
+async def _client(command: CaptionCommand, bundle: "LoadedBundle | None") -> AsyncIterator[httpx.AsyncClient]:
     if bundle is None:
-        async with connect_many(wish.url, REQUEST_SECONDS) as client:
+        async with connect_many(command.url, REQUEST_SECONDS) as client:
             yield client
     else:
-        async with inside(wish.settings, bundle, wish.corpus) as client:
+        async with inside(command.settings, bundle, command.corpus) as client:
             yield client

@@ -1,4 +1,4 @@
-"""Tables that are continued: a file with a row a recording, which knows what is in it from a time before."""
+"""A table of captions in a file, with a row for each recording, which a later run continues."""
 
 import fcntl
 import os
@@ -6,32 +6,32 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from cli.captioning.recordings import Recording
 from cli.captioning.requests import Outcome
-from cli.captioning.rows import Foreign, Row, Rows
+from cli.captioning.rows import ForeignTable, TableFormat, TableRow
 from cli.common.errors import CommandError
 from cli.common.files import replacing
+from cli.common.recordings import RecordingFile
 
 
-class Table:
-    """Rows in the order in which they are known. A row with an error gives way to another try."""
+class TableOutput:
+    """Appends rows as outcomes become known. A row with an error is dropped, and its recording tried again."""
 
     lasting = True
 
     def __init__(
-        self, path: Path, rows: Rows, recordings: Sequence[Recording], domain: str | None, force: bool
+        self, path: Path, rows: TableFormat, recordings: Sequence[RecordingFile], domain: str | None, force: bool
     ) -> None:
-        """Open the file, keep what stays of it, and hold it against other commands.
+        """Open the file, drop the rows to be replaced, and lock it against other commands.
 
         Args:
-            path: of the file, made where it is not there.
-            rows: how they are written.
-            recordings: that are asked for; rows of others stay.
-            domain: that the captions are to be in, where it is named.
-            force: begin anew.
+            path: of the file, which may be new.
+            rows: the format of the table.
+            recordings: the recordings of this run; rows of others stay.
+            domain: the domain of the captions, if it is named.
+            force: start again from an empty table.
 
         Raises:
-            CommandError: the file holds something else, or captions in another domain, or another command has it.
+            CommandError: the file is not such a table, has captions in another domain, or is locked by another command.
         """
         self._path = path
         self._rows = rows
@@ -41,17 +41,17 @@ class Table:
             if force:
                 self._file.truncate(0)
             self._continue(self._staying(recordings, domain))
-        except Foreign as error:
+        except ForeignTable as error:
             self._file.close()
             raise CommandError(
-                f"{path} is no table of captions that can be continued ({error}):"
-                " name another --out, or replace it with --force"
+                f"{path} is not a table of captions that can be continued ({error}):"
+                " use another --out, or replace it with --force"
             ) from error
         except BaseException:
             self._file.close()
             raise
 
-    def has(self, recording: Recording) -> bool:
+    def has(self, recording: RecordingFile) -> bool:
         return self._rows.key(recording.path) in self._done
 
     def take(self, outcome: Outcome) -> None:
@@ -69,10 +69,10 @@ class Table:
             self._path.unlink(missing_ok=True)
         self._file.close()
 
-    def _staying(self, recordings: Sequence[Recording], domain: str | None) -> Callable[[Row], bool]:
+    def _staying(self, recordings: Sequence[RecordingFile], domain: str | None) -> Callable[[TableRow], bool]:
         asked = {self._rows.key(one.path): one for one in recordings}
 
-        def stays(row: Row) -> bool:
+        def stays(row: TableRow) -> bool:
             recording = asked.get(row.key)
             if recording is None:
                 return True
@@ -81,14 +81,14 @@ class Table:
             if domain is not None and row.domain != domain:
                 raise CommandError(
                     f"{self._path} has {recording} in the domain {row.domain!r}, not in {domain!r}:"
-                    " name another --out, or begin anew with --force"
+                    " use another --out, or start again with --force"
                 )
             return True
 
         return stays
 
-    def _continue(self, stays: Callable[[Row], bool]) -> None:
-        """Note what is done, and leave out of the file what does not stay or was not written to its end."""
+    def _continue(self, stays: Callable[[TableRow], bool]) -> None:
+        """Note which recordings are done, and drop other and incomplete rows from the file."""
         size = os.fstat(self._file.fileno()).st_size
         header = self._rows.header
         try:
@@ -99,11 +99,11 @@ class Table:
                 new.writelines(self._kept(stays))
         except OSError as error:
             raise CommandError(f"{self._path} cannot be read: {error.strerror}") from error
-        # Held until the new file is, so that no other command comes between.
+        # The old file stays locked until the new one is, so that no other command gets between.
         with self._file:
             self._file = self._held()
 
-    def _kept(self, stays: Callable[[Row], bool]) -> Iterator[bytes]:
+    def _kept(self, stays: Callable[[TableRow], bool]) -> Iterator[bytes]:
         self._done.clear()
         with self._path.open("rb") as file:
             for row in self._rows.read(file):
@@ -112,10 +112,10 @@ class Table:
                     yield row.data
 
     def _held(self) -> IO[bytes]:
-        """The file, open at its end and locked."""
+        """Return the file, open for appending and locked."""
         path = self._path
         if path.exists() and not path.is_file():
-            raise CommandError(f"{path} is no file; a table of captions is one")
+            raise CommandError(f"{path} is not a file, so it cannot be a table of captions")
         try:
             while True:
                 file = path.open("ab")
@@ -123,9 +123,9 @@ class Table:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     file.close()
-                    raise CommandError(f"another drcap writes to {path}") from None
+                    raise CommandError(f"another drcap is writing to {path}") from None
                 except OSError:
-                    return file  # on a disk without locks
+                    return file  # the disk has no locks
                 if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                     return file
                 file.close()

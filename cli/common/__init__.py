@@ -1,1 +1,1 @@
-"""What the commands share: the client, errors, progress, files and help texts."""
+"""Code that several commands share: the client, errors, jobs, recordings, files and help texts."""

@@ -1,4 +1,4 @@
-"""How the ``drcap`` command talks to a service."""
+"""HTTP clients of a service, and what its answers mean to the ``drcap`` command."""
 
 import json
 from typing import Annotated, Any
@@ -7,36 +7,41 @@ import httpx
 import typer
 
 from cli.common.errors import CommandError
+from service.diagnosis.ports import url_of
 from service.settings import load_settings
 
 _CONNECT_SECONDS = 5.0
 
-Url = Annotated[str | None, typer.Option(help="of the service; by default where `drcap serve` listens")]
+Url = Annotated[str | None, typer.Option(help="address of the service; by default the one of `drcap serve`")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON, for programs")]
 
 
 def connect(url: str | None, timeout: float = 300.0) -> httpx.Client:
-    """A client of the service at `url`, or of the one that the settings describe; `timeout` in seconds.
+    """Return a client of the service at `url`, or of the one that the settings describe.
 
-    Raises `CommandError` for what is no URL.
+    Args:
+        url: begins with http:// or https://.
+        timeout: seconds for one answer.
+
+    Raises `CommandError` for an invalid URL.
     """
-    return httpx.Client(**_about(url, timeout))
+    return httpx.Client(**_client_options(url, timeout))
 
 
 def connect_many(url: str | None, timeout: float) -> httpx.AsyncClient:
-    """The same for many requests at a time."""
-    return httpx.AsyncClient(**_about(url, timeout))
+    """Return the same as `connect`, for concurrent requests."""
+    return httpx.AsyncClient(**_client_options(url, timeout))
 
 
 def checked(answer: httpx.Response) -> httpx.Response:
-    """The answer. Raises `CommandError` with the problem's detail when it is an error."""
+    """Return the answer. Raises `CommandError` with the problem's detail if it is an error."""
     if answer.is_success:
         return answer
     raise CommandError(problem_of(answer))
 
 
 def problem_of(answer: httpx.Response) -> str:
-    """The status and the detail of an answer that is an error, on one line."""
+    """Return the status and the detail of an error answer, on one line."""
     try:
         detail = str(answer.json()["detail"])
     except (ValueError, KeyError, TypeError):
@@ -44,23 +49,20 @@ def problem_of(answer: httpx.Response) -> str:
     return f"{answer.status_code}: {' '.join(detail.split())}"
 
 
-def show(document: Any) -> None:
-    """Print a JSON document for people."""
+def print_json(document: Any) -> None:
+    """Print a document as indented JSON."""
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
-def _about(url: str | None, timeout: float) -> dict[str, Any]:
-    own, settings = url is None, load_settings()
-    if url is None:
-        server = settings.server
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(server.host, server.host)  # noqa: S104
-        url = f"http://{host}:{server.port}"
+def _client_options(url: str | None, timeout: float) -> dict[str, Any]:
+    settings = load_settings()
     try:
-        address = httpx.URL(url)
+        address = httpx.URL(url_of(settings.server.host, settings.server.port) if url is None else url)
     except httpx.InvalidURL as error:
-        raise CommandError(f"{url!r} is no URL: {error}") from error
+        raise CommandError(f"{url!r} is not a URL: {error}") from error
     if address.scheme not in ("http", "https") or not address.host:
-        raise CommandError(f"{url!r} is no URL of a service: it begins with http:// or https://")
+        raise CommandError(f"{url!r} is not a URL of a service: it must begin with http:// or https://")
     headers = {"Authorization": f"Bearer {settings.key.get_secret_value()}"} if settings.key else None
     timeouts = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
-    return {"base_url": address, "headers": headers, "timeout": timeouts, "trust_env": not own}
+    # A proxy of the environment does not lead to the service on this machine.
+    return {"base_url": address, "headers": headers, "timeout": timeouts, "trust_env": url is not None}

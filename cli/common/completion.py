@@ -1,4 +1,4 @@
-"""What a shell completes: the names of the service's domains."""
+"""Shell completion of the names of the service's domains."""
 
 from typing import Annotated
 
@@ -10,16 +10,16 @@ _SECONDS = 1.0
 
 
 def domain_names(context: typer.Context, incomplete: str) -> list[str]:
-    """The domains whose names begin so; none when the service does not say within a second."""
+    """Return the domains whose names begin so, or nothing if the service does not answer within a second."""
     try:
         with connect(context.params.get("url"), timeout=_SECONDS) as client:
             found = checked(client.get("/domains")).json()["domains"]
         return [one["name"] for one in found if one["name"].startswith(incomplete)]
-    except Exception:  # a shell has no place for what went wrong
+    except Exception:  # a shell cannot show an error during completion
         return []
 
 
 Domain = Annotated[
-    str | None, typer.Option(help="to caption in; needed when there are several", autocompletion=domain_names)
+    str | None, typer.Option(help="domain to caption in; needed if there are several", autocompletion=domain_names)
 ]
-DomainName = Annotated[str, typer.Argument(help="of the domain", autocompletion=domain_names)]
+DomainName = Annotated[str, typer.Argument(help="name of the domain", autocompletion=domain_names)]

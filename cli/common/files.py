@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, then moved to it."""
+"""Replaces files atomically: a reader sees the old file or the whole new one."""
 
 import os
 import secrets
@@ -12,26 +12,27 @@ from cli.common.errors import CommandError
 
 
 @contextmanager
-def replacing(path: Path, over: bool = True) -> Iterator[IO[bytes]]:
-    """A file to write, which takes the place of `path` when the context ends without an error.
+def replacing(path: Path, over: bool = True, mode: int = 0o666) -> Iterator[IO[bytes]]:
+    """Yield a file to write. It takes the place of `path` when the context ends without an error.
 
     Args:
-        path: of the file.
-        over: whether it may be there already.
+        path: the file to write.
+        over: whether it may exist already; it then keeps its mode.
+        mode: permissions of a new file, before the umask.
 
-    Raises `CommandError` when it cannot be written; `path` is then as it was.
+    Raises `CommandError` when it cannot be written; `path` is then unchanged.
     """
-    # A link stays one. The name is another each time, so that two commands do not write into one file.
+    # The target of a link is replaced, not the link. The name is random, so that two commands do not share a file.
     path = path.resolve()
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.part")
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         if path.exists():
             if not over:
-                raise CommandError(f"{path} is there already; --force replaces it")
+                raise CommandError(f"{path} exists already; --force replaces it")
             shutil.copymode(path, temporary)
         temporary.replace(path)
     except OSError as error:

@@ -1,14 +1,14 @@
-"""What stands below the options in the help of a command: examples, and what its exit codes mean."""
+"""The end of a command's help: examples, and the meaning of the exit codes."""
 
 from rich.markup import escape
 
 
 def examples(*lines: str, codes: str | None = None) -> str:
-    """An epilog of commands to copy, none longer than 76 characters, so that none is broken at 80 columns.
+    """Return an epilog of commands to copy.
 
     Args:
-        lines: the commands.
-        codes: what the exit codes mean.
+        lines: the commands, of at most 76 characters each, so that none wraps at 80 columns.
+        codes: the exit codes with their meaning, one a line.
     """
     shown = ["[bold]Examples[/]", *map(_indented, lines)]
     if codes is not None:
@@ -17,5 +17,5 @@ def examples(*lines: str, codes: str | None = None) -> str:
 
 
 def _indented(line: str) -> str:
-    # Typer takes away what all lines begin with, but not what stands within a style.
+    # Typer strips the indentation that all lines share, but not spaces inside a style.
     return f"[none]  {escape(line)}[/]"

@@ -1,4 +1,4 @@
-"""Silence of the libraries that read weights, where a command says itself how far it is."""
+"""Silences the libraries that read weights, for commands that show their own progress."""
 
 import os
 import warnings
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the progress bars and warnings that would stand among what the command says."""
+    """Suppress progress bars and warnings, which would mix with the output of the command."""
     os.environ.setdefault("TQDM_DISABLE", "1")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

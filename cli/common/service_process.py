@@ -1,4 +1,4 @@
-"""The service as a child process, for those who need one for a while."""
+"""Runs the service as a child process for a limited time."""
 
 import os
 import socket
@@ -11,21 +11,27 @@ from pathlib import Path
 
 import httpx
 
+from service.settings import variable_name
+
 READY_SECONDS = 180.0
-"""How long the service may take until it is ready; a cold disk is the slowest part."""
+"""Seconds until the service must be ready; reading from a cold disk takes longest."""
 _STOP_SECONDS = 15.0
 _LOG_LINES = 30
 
-# Of a service beside it, whose keys nobody here has and whose ops port is taken.
-_NOT_FOR_A_CHILD = {"DRCAP_AUTH__KEYS", "DRCAP_AUTH__KEYS_FILE", "DRCAP_SERVER__OPS_PORT"}
+# The child needs no keys, and a service beside it may listen on the ops port.
+_NOT_INHERITED = {
+    variable_name("auth", "keys"),
+    variable_name("auth", "keys_file"),
+    variable_name("server", "ops_port"),
+}
 
 
 class StartError(RuntimeError):
-    """The service ended or was not ready in time; the message holds the end of its log."""
+    """The service ended or was not ready in time; the message contains the end of its log."""
 
 
 def server_command() -> list[str]:
-    """The command that serves, run by the interpreter at hand; host and port are appended."""
+    """Return the command that serves with this interpreter; append host and port."""
     return [sys.executable, "-c", "from cli.app import main; main()", "serve"]
 
 
@@ -33,24 +39,24 @@ def server_command() -> list[str]:
 def running_service(
     folder: Path, command: Sequence[str] | None = None, ready_seconds: float = READY_SECONDS
 ) -> Iterator[str]:
-    """Run the service on a free port of the loopback address while the context is open.
+    """Run the service on a free loopback port while the context is open.
 
     Args:
-        folder: takes the log and, unless the environment names others, the datastore and the jobs.
-        command: starts the service, `server_command` when left out; ``--host`` and ``--port`` are appended.
-        ready_seconds: how long it may take until it is ready.
+        folder: for the log and, unless the environment names other folders, the datastore and the jobs.
+        command: starts the service, by default `server_command`; ``--host`` and ``--port`` are appended.
+        ready_seconds: seconds until it must be ready.
 
     Yields:
-        Its base URL, once ``/readyz`` says that it is ready.
+        Its base URL, as soon as ``/readyz`` succeeds.
 
     Raises:
-        StartError: it ended or was not ready in time. It is stopped in any case.
+        StartError: it ended or was not ready in time. The process is stopped in any case.
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    folders = {"DRCAP_DATASTORE__PATH": str(folder / "domains"), "DRCAP_JOBS__PATH": str(folder / "jobs")}
-    inherited = {name: value for name, value in os.environ.items() if name.upper() not in _NOT_FOR_A_CHILD}
-    environment = {**folders, **inherited, "HF_HUB_OFFLINE": "1"}
+    folders = {variable_name("datastore", "path"): folder / "domains", variable_name("jobs", "path"): folder / "jobs"}
+    inherited = {name: value for name, value in os.environ.items() if name.upper() not in _NOT_INHERITED}
+    environment = {name: str(path) for name, path in folders.items()} | inherited | {"HF_HUB_OFFLINE": "1"}
     log = folder / "service.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter, arguments as a list
@@ -68,7 +74,7 @@ def running_service(
 
 
 def free_port() -> int:
-    """A port of the loopback address that nothing listens on right now."""
+    """Return a loopback port that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

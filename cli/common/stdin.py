@@ -1,4 +1,4 @@
-"""The path ``-``: what comes from stdin."""
+"""The path ``-``, which stands for stdin."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,10 +8,10 @@ import typer
 STDIN = Path("-")
 
 
-def there(paths: Iterable[Path] | Path) -> Iterable[Path] | Path:
-    """For an argument's `callback`: the paths, each of which is there or is `STDIN`.
+def existing_or_stdin(paths: Iterable[Path] | Path) -> Iterable[Path] | Path:
+    """Return the paths if each exists or is `STDIN`; for the `callback` of an argument.
 
-    Typer's own ``exists`` with ``allow_dash`` looks for a file of that name.
+    Typer's own ``exists`` with ``allow_dash`` looks for a file named ``-``.
     """
     for path in [paths] if isinstance(paths, Path) else paths:
         if path != STDIN and not path.exists():

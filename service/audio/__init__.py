@@ -1,1 +1,1 @@
-"""Recordings as they are sent: containers, decoding, rumble, windows."""
+"""Recordings as clients send them: formats, containers, decoding, removal of rumble, windows."""

@@ -1,53 +1,53 @@
-"""Audio containers: which one some bytes are, and whether all that the container states is there.
+"""Audio containers: recognises the container of some bytes, and whether the recording is complete.
 
-libsndfile quietly reads a cut file up to the cut, so what the container states is compared here with
-what arrived. It knows the byte layout of containers and nothing of samples.
+libsndfile silently reads a cut file up to the cut, so this module compares the length that a container states with the
+bytes that arrived. It knows the byte layout of containers, but no samples.
 """
 
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from service.audio import mpeg
+from service.audio.formats import AudioFormat
 
-ACCEPTED = "WAV, FLAC, OGG (Vorbis, Opus or FLAC), MP3 or AIFF"
-
-# Recorders that write to a pipe cannot go back to fill in a length; these are the values they leave.
+# Recorders that write to a pipe cannot fill in a length afterwards; they leave a value from here on.
 _STREAMED = 0x7FFFF000
-# Less than a frame may be missing; a "frame" of compressed WAV is a block of many, so it counts as this much.
+# Less than a frame may be missing. Compressed WAV has blocks of many frames, so a frame counts as at most this.
 _LARGEST_FRAME = 64
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class UnknownContainer(Exception):
-    """The bytes are of no container that is accepted; the message says what they look like."""
+    """The bytes are not in an accepted container; the message says what they look like."""
 
 
 class BrokenContainer(Exception):
-    """The container states more than what is there, or its parts do not fit together."""
+    """The structure of the container is damaged."""
 
 
 @dataclass(frozen=True)
 class Container:
-    """What a container says of itself.
+    """A container's statements about itself.
 
     Attributes:
-        kind: ``wav``, ``flac``, ``ogg``, ``mp3`` or ``aiff``.
-        stated_seconds: the duration it states in its header, None where it states none.
-        cut: what is missing, e.g. ``"ended after 1.20 s of 5.00 s"``; None when all is there.
+        format: the format that was recognised.
+        stated_seconds: the duration in its header; None without one.
+        cut: how it was cut, e.g. ``"ended after 1.20 s of 5.00 s"``; None if it is complete.
     """
 
-    kind: str
+    format: AudioFormat
     stated_seconds: float | None = None
     cut: str | None = None
 
 
 def inspect(data: bytes) -> Container:
-    """Read the container's own account of itself.
+    """Recognise the container, and read its statements about itself.
 
     Raises:
-        UnknownContainer: no accepted container.
-        BrokenContainer: an accepted one whose structure cannot be followed.
+        UnknownContainer: the bytes are not in an accepted container.
+        BrokenContainer: its structure is damaged.
     """
     if data[:4] in (b"RIFF", b"RIFX", b"RF64") and data[8:12] == b"WAVE":
         return _inspect_wav(data)
@@ -76,7 +76,7 @@ def _looks_like(data: bytes) -> str:
         "a RIFF file that is not WAVE": data[:4] == b"RIFF",
         "JSON": data.lstrip()[:1] in (b"{", b"["),
     }
-    return next((name for name, matches in others.items() if matches), "no audio container known here")
+    return next((name for name, matches in others.items() if matches), "no known audio container")
 
 
 def _seconds_missing(present: float, stated: float, rate: float) -> str:
@@ -85,45 +85,48 @@ def _seconds_missing(present: float, stated: float, rate: float) -> str:
     return f"ended after {present / rate:.2f} s of {stated / rate:.2f} s"
 
 
+def _chunks(data: bytes, order: str) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the name, start and stated size of each chunk of a RIFF or IFF file, in its byte order."""
+    at = 12
+    while at + 8 <= len(data):
+        size = struct.unpack_from(f"{order}I", data, at + 4)[0]
+        yield data[at : at + 4], at + 8, size
+        at += 8 + size + size % 2
+
+
 def _inspect_wav(data: bytes) -> Container:
     order = ">" if data[:4] == b"RIFX" else "<"
-    byte_rate, block, long_size, at = 0, 1, None, 12
-    while at + 8 <= len(data):
-        name, size = data[at : at + 4], struct.unpack_from(f"{order}I", data, at + 4)[0]
-        start = at + 8
+    byte_rate, block, long_size = 0, 1, None
+    for name, start, size in _chunks(data, order):
         if name == b"fmt " and start + 16 <= len(data):
             byte_rate, block = struct.unpack_from(f"{order}IH", data, start + 8)
         elif name == b"ds64" and start + 16 <= len(data):
             long_size = struct.unpack_from("<Q", data, start + 8)[0]
         elif name == b"data":
             stated = long_size if long_size is not None and size == 0xFFFFFFFF else size
-            return _account_of_bytes("wav", stated, len(data) - start, byte_rate, block)
-        at = start + size + size % 2
+            return _compared(AudioFormat.WAV, stated, len(data) - start, byte_rate, block)
     raise BrokenContainer("it ends before its data chunk")
 
 
 def _inspect_aiff(data: bytes) -> Container:
-    rate_bytes, block, at = 0.0, 1, 12
-    while at + 8 <= len(data):
-        name, size = data[at : at + 4], struct.unpack_from(">I", data, at + 4)[0]
-        start = at + 8
+    rate_bytes, block = 0.0, 1
+    for name, start, size in _chunks(data, ">"):
         if name == b"COMM" and start + 18 <= len(data):
             channels, _, bits = struct.unpack_from(">HIH", data, start)
             block = max(1, channels * ((bits + 7) // 8))
             rate_bytes = _extended_float(data[start + 8 : start + 18]) * block
         elif name == b"SSND":
-            return _account_of_bytes("aiff", max(0, size - 8), max(0, len(data) - start - 8), rate_bytes, block)
-        at = start + size + size % 2
+            return _compared(AudioFormat.AIFF, max(0, size - 8), max(0, len(data) - start - 8), rate_bytes, block)
     raise BrokenContainer("it ends before its sound chunk")
 
 
-def _account_of_bytes(kind: str, stated: int, present: int, rate: float, block: int) -> Container:
+def _compared(format: AudioFormat, stated: int, present: int, rate: float, block: int) -> Container:
     if stated >= _STREAMED or rate <= 0:
-        return Container(kind)
+        return Container(format)
     cut = None
     if stated - present >= min(max(1, block), _LARGEST_FRAME):
         cut = _seconds_missing(present, stated, rate)
-    return Container(kind, stated_seconds=stated / rate, cut=cut)
+    return Container(format, stated_seconds=stated / rate, cut=cut)
 
 
 def _extended_float(raw: bytes) -> float:
@@ -140,32 +143,32 @@ def _inspect_flac(data: bytes, at: int) -> Container:
     rate, frames = packed >> 44, packed & ((1 << 36) - 1)
     if rate == 0:
         raise BrokenContainer("its STREAMINFO states a rate of 0 Hz")
-    return Container("flac", stated_seconds=frames / rate if frames else None)
+    return Container(AudioFormat.FLAC, stated_seconds=frames / rate if frames else None)
 
 
 def _inspect_ogg(data: bytes) -> Container:
     at, last_flags = 0, 0
     while data[at : at + 4] == b"OggS":
         if at + 27 > len(data):
-            return Container("ogg", cut="ended inside the header of a page")
+            return Container(AudioFormat.OGG, cut="ended inside the header of a page")
         last_flags, segments = data[at + 5], data[at + 26]
         end = at + 27 + segments + sum(data[at + 27 : at + 27 + segments])
         if at + 27 + segments > len(data) or end > len(data):
-            return Container("ogg", cut="ended inside a page")
+            return Container(AudioFormat.OGG, cut="ended inside a page")
         if _ogg_checksum(data[at:end]) != struct.unpack_from("<I", data, at + 22)[0]:
             raise BrokenContainer(f"the page at byte {at} does not match its checksum")
         at = end
     if at < len(data) and data[at:].strip(b"\0"):
-        raise BrokenContainer(f"at byte {at} there is no page where one must start")
-    # The flag of the last page: every logical stream ends with one that says so.
-    return Container("ogg", cut=None if last_flags & 4 else "ended without the page that marks the end")
+        raise BrokenContainer(f"no page starts at byte {at}")
+    # A flag marks the last page of every logical stream.
+    return Container(AudioFormat.OGG, cut=None if last_flags & 4 else "ended without the page that marks the end")
 
 
 def _ogg_checksum(page: bytes) -> int:
     """CRC-32 of RFC 3533, section 6.
 
-    It has the polynomial of zlib's but takes the bits of each byte in the other order and inverts nothing,
-    so zlib's is asked about mirrored bytes.
+    It has zlib's polynomial, but reads the bits of each byte in the other order and inverts nothing, so zlib computes
+    it over mirrored bytes.
     """
     blank = page[:22] + b"\0\0\0\0" + page[26:]
     mirrored = zlib.crc32(blank.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
@@ -184,13 +187,13 @@ def _inspect_mp3(data: bytes, body: int) -> Container:
     seconds = sum(frame.seconds for _, frame in frames)
     stated = mpeg.stated_seconds(data, *frames[0])
     if stated is not None and seconds < stated:
-        return Container("mp3", stated, cut=f"ended after {seconds:.2f} s of {stated:.2f} s")
+        return Container(AudioFormat.MP3, stated, cut=f"ended after {seconds:.2f} s of {stated:.2f} s")
     if stated is not None and seconds > stated + 3 * frames[0][1].seconds:
         raise BrokenContainer(f"it states {stated:.2f} s but holds {seconds:.2f} s")
     if end > len(data):
         whole = seconds - frames[-1][1].seconds
-        return Container("mp3", stated, cut=f"ended inside the frame that starts at {whole:.2f} s")
+        return Container(AudioFormat.MP3, stated, cut=f"ended inside the frame that starts at {whole:.2f} s")
     rest = data[end:]
     if rest.strip(b"\0") and not rest.startswith(mpeg.TRAILING_TAGS):
-        raise BrokenContainer(f"what follows {seconds:.2f} s is no MP3 frame")
-    return Container("mp3", stated)
+        raise BrokenContainer(f"the data after {seconds:.2f} s is not an MP3 frame")
+    return Container(AudioFormat.MP3, stated)

@@ -1,4 +1,4 @@
-"""Audio: bytes of a recording -> mono float32 at the CLAP's rate, cut into the CLAP's windows."""
+"""Decoding: bytes of a recording -> mono float32 at the CLAP's rate, cut into the CLAP's windows."""
 
 import io
 import math
@@ -11,18 +11,18 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from models.vectors import FloatArray
 from service.audio import mpeg
-from service.audio.containers import ACCEPTED, BrokenContainer, Container, UnknownContainer, inspect
+from service.audio.containers import BrokenContainer, Container, UnknownContainer, inspect
+from service.audio.formats import NAMES_WITH_CODECS, AudioFormat
 from service.audio.rumble import CUT_HERTZ, remove_rumble
 from service.audio.windows import SILENT_PEAK, STEPS_OF_SILENCE, Window, cut, peak_of
 from service.errors import EmptyAudio, NotAudio, TooLarge, UnreadableAudio
 from service.settings import AudioSettings, variable_name
 
-FloatArray = NDArray[np.float32]
-
 LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
 _BLOCK_SAMPLES = 1 << 16
-# What libsndfile calls the formats that are coarser than 16 bits -> their smallest step, full scale being 1.
+# libsndfile's name of each format coarser than 16 bits -> its smallest step at a full scale of 1.
 _COARSE_STEPS = {"PCM_S8": 2.0**-7, "PCM_U8": 2.0**-7, "ULAW": 2.0**-12, "ALAW": 2.0**-11}
 
 
@@ -33,8 +33,8 @@ class Recording:
     Attributes:
         samples: mono float32 [samples] in [-1, 1] at `sample_rate`.
         sample_rate: in Hz.
-        duration: of the recording as it was sent, in seconds.
-        silent_peak: samples that stay below this magnitude are silence, given how finely the recording was written.
+        duration: of the recording as sent, in seconds.
+        silent_peak: a peak below this is silence at the recording's resolution.
     """
 
     samples: FloatArray
@@ -43,11 +43,11 @@ class Recording:
     silent_peak: float = SILENT_PEAK
 
     def windows(self, seconds: float) -> list[FloatArray]:
-        """Cut into the fewest equal windows of at most so many seconds that together cover everything."""
+        """Cut into the fewest equal windows of at most these seconds that cover everything."""
         return [one.samples for one in self.cut(seconds)]
 
     def cut(self, seconds: float, hearings: int = 1) -> list[Window]:
-        """Cut into windows that know their time, and may overlap: see `service.audio.windows.cut`."""
+        """Cut into windows that know their time and may overlap; see `service.audio.windows.cut`."""
         longest = max(1, int(seconds * self.sample_rate))
         return cut(self.samples, self.duration, longest, hearings, self.silent_peak)
 
@@ -55,7 +55,7 @@ class Recording:
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
     """A file that is only read forwards.
 
-    soundfile seeks after every read of a file that can seek, which fails for FLAC of unknown length.
+    soundfile seeks after every read of a seekable file, which fails for FLAC of unknown length.
     """
 
     def seekable(self) -> bool:
@@ -63,9 +63,9 @@ class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class _Downmix:
-    """Averages channels block by block, and keeps the account that shows whether they cancelled out.
+    """Averages channels block by block, and measures whether they cancel each other.
 
-    Offsets are left out of the account: what is in opposite phase would not be missed beside an offset common to all.
+    The measure ignores offsets, since an offset common to all channels would hide that their sounds cancel.
     """
 
     def __init__(self, channels: int) -> None:
@@ -85,12 +85,12 @@ class _Downmix:
 
     @property
     def loudest(self) -> int:
-        """The channel of most energy."""
+        """The channel with the most energy."""
         return int(self._energies.argmax())
 
     @property
     def cancelled(self) -> bool:
-        """Whether the mean is far below what the loudest channel alone would leave of itself in it."""
+        """Whether the mean has less than a quarter of the energy that the loudest channel alone contributes."""
         mixed = self._mixed_squares - float(self._sums.mean()) ** 2 / self.frames
         alone = float(self._energies.max()) / len(self._sums) ** 2
         return mixed < 0.25 * alone
@@ -101,32 +101,32 @@ class _Downmix:
 
 
 def decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
-    """Decode a whole recording. Blocking: call it from a thread.
+    """Decode a whole recording. Blocks: call it from a thread.
 
-    Channels are averaged; where they cancel each other out, the loudest one is taken instead. What lies below hearing
-    is taken away, see `service.audio.rumble`, before the level is judged.
+    Channels are averaged; if they cancel each other, the loudest one is taken instead. Rumble is removed before the
+    level is judged, see `service.audio.rumble`.
 
     Args:
-        data: the file, in one of the containers of `service.audio.containers`.
-        sample_rate: the rate to resample to, in Hz.
-        limits: on the duration.
+        data: the file, in one of the formats of `service.audio.formats`.
+        sample_rate: rate of the result, in Hz.
+        limits: of the duration.
 
     Raises:
-        NotAudio: the bytes are of no accepted container.
+        NotAudio: the bytes are not in an accepted format.
         TooLarge: it is longer than `limits.max_seconds`.
-        UnreadableAudio: it is damaged, cut short, not finite, or of a rate outside 8 to 192 kHz.
-        EmptyAudio: it has no samples, too few, or silence only: nothing, a constant, dither.
+        UnreadableAudio: it is damaged, cut short, not finite, or has a rate outside 8 to 192 kHz.
+        EmptyAudio: it has no samples, too few samples, or only silence: zeros, a constant, dither.
     """
     container = _inspect(data)
     _check_length(container.stated_seconds, limits)
     if container.cut is not None:
         raise UnreadableAudio(f"the recording is cut short: it {container.cut}")
-    if container.kind == "mp3" and container.stated_seconds is None:
+    if container.format is AudioFormat.MP3 and container.stated_seconds is None:
         data = mpeg.with_stated_seconds(data)
     try:
         recording = _decode(data, sample_rate, limits)
     except soundfile.SoundFileError as error:
-        raise UnreadableAudio(f"the {container.kind.upper()} data cannot be decoded: {_reason(error)}") from error
+        raise UnreadableAudio(f"the {container.format.name} data cannot be decoded: {_reason(error)}") from error
     remove_rumble(recording.samples, sample_rate)
     peak = peak_of(recording.samples)
     if not math.isfinite(peak):
@@ -143,7 +143,7 @@ def _nothing_to_hear(peak: float, silent_peak: float) -> str:
     steps = f"{STEPS_OF_SILENCE} steps of {'16 bits' if silent_peak == SILENT_PEAK else 'its format'}"
     return (
         f"there is nothing to hear: {found} once its offset and rumble below {CUT_HERTZ:g} Hz are removed,"
-        f" and what stays below {_dbfs(silent_peak):.1f} dBFS, {steps}, is taken for silence"
+        f" and a peak below {_dbfs(silent_peak):.1f} dBFS, {steps}, counts as silence"
     )
 
 
@@ -157,7 +157,7 @@ def _inspect(data: bytes) -> Container:
     try:
         return inspect(data)
     except UnknownContainer as error:
-        raise NotAudio(f"this is not audio that can be read, but {error}; send {ACCEPTED}") from error
+        raise NotAudio(f"this is not audio that can be read, but {error}; send {NAMES_WITH_CODECS}") from error
     except BrokenContainer as error:
         raise UnreadableAudio(f"the recording is damaged: {error}") from error
 
@@ -200,7 +200,7 @@ def _one_channel(data: bytes, channel: int, sample_rate: int, limits: AudioSetti
 
 
 def _blocks(file: soundfile.SoundFile, limits: AudioSettings) -> Iterator[FloatArray]:
-    """Finite blocks [n, channels], until the end or until there are more seconds than allowed."""
+    """Yield finite blocks [n, channels] until the end. Raises `TooLarge` above the allowed seconds."""
     frames, size = 0, max(1, _BLOCK_SAMPLES // file.channels)
     while True:
         try:
@@ -220,9 +220,9 @@ def _blocks(file: soundfile.SoundFile, limits: AudioSettings) -> Iterator[FloatA
 
 
 def _resampled(blocks: Iterator[FloatArray], rate: int, sample_rate: int, frames: int) -> FloatArray:
-    """Blocks at a rate -> all samples at another; `frames` is how many are expected, if that is known.
+    """Blocks at one rate -> all samples at another. `frames` is the expected number of frames, or 0.
 
-    When it resamples, the offset of the beginning is left out.
+    Resampling removes the offset of the beginning.
     """
     if rate == sample_rate:
         return _joined(blocks, frames + 1)
@@ -235,13 +235,13 @@ def _resampled(blocks: Iterator[FloatArray], rate: int, sample_rate: int, frames
 
 
 class _Settled:
-    """Blocks made ready for a resampler, which supposes 0 before and after them and rings where that is a step.
+    """Blocks prepared for a resampler, which assumes zeros before and after them and rings at a step.
 
-    They begin near 0, since the mean of the first 20 ms is taken from all, and go on with their reflection.
+    The mean of the first 20 ms is subtracted, so that they begin near 0, and a reflection extends their end.
 
     Attributes:
         margin: samples of the reflection.
-        frames: samples so far, the margin not counted.
+        frames: samples so far, without the margin.
     """
 
     def __init__(self, blocks: Iterator[FloatArray], rate: int) -> None:
@@ -263,7 +263,7 @@ class _Settled:
 
 
 def _joined(parts: Iterable[FloatArray], expected: int) -> FloatArray:
-    """One array of all parts, which are not held beside it: a long recording is there once."""
+    """Join the parts in one array, without holding them all beside it, since a recording may be long."""
     samples, length = np.empty(expected, np.float32), 0
     for part in parts:
         if length + len(part) > len(samples):

@@ -1,4 +1,4 @@
-"""MPEG audio frames (MP3 and its elder layers): where each one starts and how long it sounds."""
+"""MPEG audio frames (MP3 and layers I and II): where each one starts and how long it lasts."""
 
 import struct
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ TRAILING_TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: bytes, seconds of sound, bytes of side information, and what a stream's frames share."""
+    """One frame: its bytes, seconds of sound, bytes of side information, and its stream's (version, layer, rate)."""
 
     size: int
     seconds: float
@@ -29,7 +29,7 @@ _MPEG_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12
 
 
 def frame_at(data: bytes, at: int) -> Frame | None:
-    """The frame whose header stands at `at`, ISO 11172-3 and 13818-3; None where there is no valid header."""
+    """Return the frame whose header is at `at`, after ISO 11172-3 and 13818-3; None without a valid header."""
     if at + 4 > len(data) or data[at] != 0xFF or data[at + 1] & 0xE0 != 0xE0:
         return None
     version, layer = (data[at + 1] >> 3) & 3, 4 - ((data[at + 1] >> 1) & 3)
@@ -48,7 +48,7 @@ def frame_at(data: bytes, at: int) -> Frame | None:
 
 
 def frames(data: bytes, at: int) -> Iterator[tuple[int, Frame]]:
-    """The frames that follow each other from `at` on, with their positions; the last one may be cut."""
+    """Yield the consecutive frames from `at` on, with their positions; the last one may be cut."""
     family = None
     while (frame := frame_at(data, at)) is not None and family in (None, frame.family):
         family = frame.family
@@ -57,7 +57,7 @@ def frames(data: bytes, at: int) -> Iterator[tuple[int, Frame]]:
 
 
 def stated_seconds(data: bytes, at: int, first: Frame) -> float | None:
-    """What the Xing or Info tag in the first frame says, that frame not counted; None without such a tag."""
+    """Return the seconds that a Xing or Info tag in the first frame states, without that frame; None without a tag."""
     tag = at + 4 + first.side_info
     if data[tag : tag + 4] not in (b"Xing", b"Info") or tag + 12 > len(data) or not data[tag + 7] & 1:
         return None
@@ -65,9 +65,9 @@ def stated_seconds(data: bytes, at: int, first: Frame) -> float | None:
 
 
 def with_stated_seconds(data: bytes) -> bytes:
-    """The stream with a Xing frame in front that states its number of frames.
+    """Return the stream behind a Xing frame that states its number of frames.
 
-    mpg123 takes a stream without one for as long as the bitrate of its first frame suggests, and stops there.
+    Without one, mpg123 derives the length from the bitrate of the first frame, and stops there.
     """
     start = after_id3(data, 0)
     while start < len(data) and data[start] == 0:
@@ -75,7 +75,7 @@ def with_stated_seconds(data: bytes) -> bytes:
     found = list(frames(data, start))
     if not found or found[0][1].family[1] != 3:  # the tag exists in layer III only
         return data
-    # The first frame's header, without checksum and padding, at a bitrate whose frames have room for the tag.
+    # The header of the first frame, without checksum and padding, at a bitrate that has room for the tag.
     header = bytes((data[start], data[start + 1] | 1, 0x90 | data[start + 2] & 0x0C, data[start + 3]))
     room = frame_at(header, 0)
     if room is None:
@@ -85,7 +85,7 @@ def with_stated_seconds(data: bytes) -> bytes:
 
 
 def after_id3(data: bytes, at: int) -> int:
-    """Where the data goes on after an ID3v2 tag at `at`; `at` itself when there is none."""
+    """Return the position after an ID3v2 tag at `at`, or `at` itself without a tag."""
     if data[at : at + 3] != b"ID3" or at + 10 > len(data):
         return at
     a, b, c, d = (byte & 0x7F for byte in data[at + 6 : at + 10])

@@ -1,38 +1,39 @@
-"""Rumble: what a recording holds below hearing, an offset (DC) and slow movement, is taken away from it.
+"""Rumble: removes what lies below hearing from a recording, an offset (DC) and slow movement.
 
-A microphone in the wind, a turntable or a cheap converter adds it. Nobody hears it, but it sets the peak, by which
-levels are judged and windows are scaled, and fills the lowest bands of a CLAP.
+Wind in a microphone, a turntable or a cheap converter adds it. Nobody hears it, but it raises the peak, which decides
+about silence and scales the windows, and it fills the lowest bands of a CLAP.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from models.vectors import FloatArray
 
 CUT_HERTZ = 12.5
-# How long the filter is. Half of it is heard at once before and after a moment.
+# Length of the filter; half of it lies before a moment and half after.
 _SECONDS = 0.25
-# What the slope of an end is measured on: two periods of mains hum, and little of rumble's.
+# Length over which the slope of an end is measured: two periods of mains hum, and a small part of rumble's.
 _END_SECONDS = 0.04
-# What is taken away is found among means of so many blocks a second, and drawn as a line between their borders.
+# Rumble is estimated from the means of this many blocks a second, and interpolated linearly between their borders.
 _BLOCKS_A_SECOND = 500
 _BLOCKS_AT_ONCE = 1024
 
 
 def remove_rumble(samples: FloatArray, sample_rate: int) -> None:
-    """Take what lies below hearing away from a whole recording, in place.
+    """Remove what lies below hearing from a whole recording, in place.
 
-    Of a sine is left, as a share of its amplitude: at 0 Hz nothing, up to 5 Hz less than 0.01, at 8 Hz 0.06, at 10 Hz
-    0.2, at 12.5 Hz a half, at 15 Hz 0.8, from 20 Hz on 0.99 to 1.01. The phase stays. Both ends go on as their
-    reflection about their own slope, so that a constant or a steady drift leaves nothing, and a recording may be
-    shorter than the filter. That does not continue a sine: in the first and last eighth of a second up to 0.2 of a
-    rumble of 5 Hz stays, and a tone moves by up to 0.3 of its amplitude at 40 Hz, 0.02 at 440 Hz.
+    Share of a sine's amplitude that remains: at 0 Hz nothing, up to 5 Hz less than 0.01, at 8 Hz 0.06, at 10 Hz
+    0.2, at 12.5 Hz a half, at 15 Hz 0.8, from 20 Hz on 0.99 to 1.01. The phase is unchanged. Both ends are
+    extended by their reflection about their own slope, so that a constant or a steady drift is removed entirely, and a
+    recording may be shorter than the filter. A reflection does not continue a sine: in the first and last eighth of a
+    second up to 0.2 of a rumble of 5 Hz remains, and a tone moves by up to 0.3 of its amplitude at 40 Hz and 0.02 at
+    440 Hz.
 
-    A block's mean lets through what is near its rate: a tone at 500 + f Hz, f below the cut, adds f / 500 of itself at
-    f Hz.
+    The mean of a block does not suppress tones near the block rate: a tone at 500 + f Hz, f below the cut, adds f / 500
+    of itself at f Hz.
 
     Args:
-        samples: mono [samples], at least one. Not finite samples leave samples that are not finite.
+        samples: mono [samples], at least one. If some are not finite, some of the result are not finite.
         sample_rate: in Hz.
     """
     size = min(len(samples), max(1, round(sample_rate / _BLOCKS_A_SECOND)))
@@ -46,12 +47,12 @@ def remove_rumble(samples: FloatArray, sample_rate: int) -> None:
             some = slice(first, min(first + _BLOCKS_AT_ONCE, whole))
             blocks[some] -= borders[some, None] + rises[some, None] * within
         if rest:
-            # What is left over is no block, since a few samples have no mean to speak of: the line goes on.
+            # The rest is too short for a meaningful mean, so the last line is extended over it.
             samples[-rest:] -= borders[-1] + rises[-1] * within[:rest]
 
 
 def _at_borders(means: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
-    """Means [n] of blocks -> what is slower than the cut at their borders [n + 1]: a sinc under a Hamming window."""
+    """Means [n] of blocks -> the part below the cut at their borders [n + 1], by a sinc under a Hamming window."""
     half = max(1, round(_SECONDS * rate / 2))
     seconds = (np.arange(2 * half) - half + 0.5) / rate
     kernel = np.sinc(2 * CUT_HERTZ * seconds) * np.hamming(2 * half)
@@ -64,6 +65,6 @@ def _at_borders(means: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
 
 
 def _slope(values: NDArray[np.float64]) -> float:
-    """By how much each value is above the one before, on the line of least squares."""
+    """Return the rise from one value to the next on the least-squares line."""
     at = np.arange(len(values)) - (len(values) - 1) / 2
     return float((values - values[0]) @ at / (at @ at))

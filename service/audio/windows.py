@@ -1,32 +1,29 @@
-"""Windows: a recording cut into pieces that a CLAP hears at once."""
+"""Windows: cuts a recording into pieces that a CLAP can hear at once."""
 
 import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
-from numpy.typing import NDArray
+from models.vectors import FloatArray
 
-FloatArray = NDArray[np.float32]
-
-# What never rises above so many steps of its samples is dither, or a converter's last bit. Dither between -2 and 2
-# steps, wider than any in use, reaches 3.7 of them once it is resampled.
+# A signal that stays below this many quantisation steps is dither, or the last bit of a converter. Dither between -2
+# and 2 steps, wider than any in use, reaches 3.7 steps after resampling.
 STEPS_OF_SILENCE = 4
-# Lossy formats state no step, and finer ones are seldom better than their source: both count as 16 bits, -78 dBFS.
+# Lossy formats have no step, and finer formats are seldom better than their source: both count as 16 bits, -78 dBFS.
 SILENT_PEAK = STEPS_OF_SILENCE * 2.0**-15
 
 
 @dataclass(frozen=True)
 class Window:
-    """A piece of a recording, where it lies, and the time it speaks for.
+    """A piece of a recording, its position, and the time that its caption covers.
 
     Attributes:
-        samples: mono float32 [samples]; a view of the recording's, not a copy.
-        heard_from: where they begin, in seconds.
-        heard_to: where they end.
-        start: in seconds; windows that overlap meet halfway between their middles.
-        end: in seconds: the start of the next window, or of the last one the recording's duration.
-        silent_peak: the recording's, see `service.audio.decoding.Recording`.
+        samples: mono float32 [samples]; a view of the recording, not a copy.
+        heard_from: where the samples begin, in seconds.
+        heard_to: where the samples end, in seconds.
+        start: start of the covered time, in seconds; overlapping windows meet halfway between their middles.
+        end: end of the covered time, in seconds: the start of the next window, or the recording's duration.
+        silent_peak: of the recording, see `service.audio.decoding.Recording`.
     """
 
     samples: FloatArray
@@ -38,28 +35,28 @@ class Window:
 
     @property
     def silent(self) -> bool:
-        """Whether there is nothing to hear in it."""
+        """Whether the window holds nothing audible."""
         return peak_of(self.samples) < self.silent_peak
 
 
 def peak_of(samples: FloatArray) -> float:
-    """The largest magnitude, found without another array of magnitudes; NaN if one is."""
+    """Return the largest magnitude, or NaN if a sample is NaN; allocates no array of magnitudes."""
     return max(float(samples.max(initial=0.0)), -float(samples.min(initial=0.0)))
 
 
 def cut(
     samples: FloatArray, duration: float, longest: int, hearings: int = 1, silent_peak: float = SILENT_PEAK
 ) -> list[Window]:
-    """Cut into the fewest equal windows that together cover everything, with others between each two of them.
+    """Cut into the fewest equal windows that cover everything, with `hearings` - 1 more between each two of them.
 
-    Equal windows, since a sliver left over at the end would weigh as much as a whole window.
+    The windows are equal, since a short rest at the end would weigh as much as a whole window.
 
     Args:
         samples: of the whole recording.
         duration: in seconds.
         longest: samples of a window.
-        hearings: windows that hear a moment, but near both ends. `cut(...)[::hearings]` are those without overlap.
-        silent_peak: below which a window is silent.
+        hearings: windows that contain each moment, except near both ends. `cut(...)[::hearings]` do not overlap.
+        silent_peak: peak below which a window is silent.
     """
     count = max(1, math.ceil(len(samples) / longest))
     size, longer = divmod(len(samples), count)

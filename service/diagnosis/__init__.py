@@ -1,1 +1,1 @@
-"""What ``drcap doctor`` looks at, one subject a module. No check changes anything or waits for another."""
+"""The checks of ``drcap doctor``, one subject a module. No check changes anything or depends on another."""

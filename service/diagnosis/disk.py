@@ -1,19 +1,18 @@
-"""The folders the service writes to: whether it may, and how much room is left there."""
+"""Checks the folders that the service writes to: permissions and free space."""
 
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from service.diagnosis.check import Finding, failure, ok, warning
+from service.diagnosis.finding import Finding, failure, ok, warning
 from service.settings import Settings, variable_name
 
-NAME = "disk"
 _TOO_LITTLE, _LITTLE = 100 * 10**6, 10**9
 
 
 def look(settings: Settings) -> Iterator[Finding]:
-    """The datastore's folder, that of jobs, and that of converted weights."""
+    """Check the folders of jobs, of converted weights, and of the embedded datastore if it is used."""
     from models.llm.gguf_conversion import default_cache
 
     folders = {
@@ -30,11 +29,11 @@ def _folder(folder: Path, setting: str) -> Finding:
     place = next(one for one in (folder, *folder.parents) if one.exists())
     elsewhere = f"name another folder in {setting}"
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        # Converted weights are only kept to start faster.
+        # Without a cache of converted weights the service only starts more slowly.
         kind = warning if setting == variable_name("cache") else failure
-        return kind(NAME, f"this user cannot write to {place}", f"let it (chown, chmod), or {elsewhere}")
+        return kind(f"this user cannot write to {place}", f"allow it (chown, chmod), or {elsewhere}")
     free = shutil.disk_usage(place).free
-    said = f"{folder} has {free / 1e9:,.1f} GB of room ({setting})"
+    said = f"{folder} has {free / 1e9:,.1f} GB of free space ({setting})"
     if free < _TOO_LITTLE:
-        return failure(NAME, said, f"make room, or {elsewhere}")
-    return warning(NAME, said, f"make room soon, or {elsewhere}") if free < _LITTLE else ok(NAME, said)
+        return failure(said, f"make room, or {elsewhere}")
+    return warning(said, f"make room soon, or {elsewhere}") if free < _LITTLE else ok(said)

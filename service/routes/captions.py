@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.answers import render
+from service.audio.formats import MEDIA_RANGES
 from service.auth.guard import Caller
 from service.captioning.progress import ProgressMailbox
 from service.captioning.stopwatch import Stopwatch
@@ -32,8 +33,7 @@ _BODY: dict[str, Any] = {
         "required": True,
         "content": {
             FORM: {"schema": form_of(CaptionFields)},
-            "audio/*": {"schema": RECORDING},
-            "application/octet-stream": {"schema": RECORDING},
+            **{kind: {"schema": RECORDING} for kind in (*MEDIA_RANGES, "application/octet-stream")},
         },
     }
 }
@@ -65,8 +65,7 @@ async def caption(
     runtime: AppRuntime,
 ) -> Response:
     """Send the recording as the multipart field `file` with the options as form fields, or as the request body
-    with the options as query parameters. The service reads WAV, FLAC, OGG, MP3 and AIFF at 8 to 192 kHz with any number
-    of channels.
+    with the options as query parameters.
 
     With `stream=true` or `Accept: text/event-stream`, the answer is a stream of server-sent events. Each event
     `progress` has the current `stage`, the `percent` done and the `segments` finished since the previous event. The

@@ -4,10 +4,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from service.audio.decoding import HIGHEST_RATE, LOWEST_RATE
+from service.audio.formats import NAMES
 from service.http.uploads import FIELD
 from service.schemas import EXAMPLE_CAPTION
 
-RECORDING = {"type": "string", "format": "binary", "description": "The recording as WAV, FLAC, OGG, MP3 or AIFF."}
+RECORDING = {
+    "type": "string",
+    "format": "binary",
+    "description": (
+        f"The recording as {NAMES}, {LOWEST_RATE // 1000} to {HIGHEST_RATE // 1000} kHz, with any number of channels."
+    ),
+}
 
 TEXTS: dict[str, Any] = {
     "text/plain": {"example": f"{EXAMPLE_CAPTION}\n"},

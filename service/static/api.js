@@ -3,7 +3,7 @@
 import { EventReader } from "./events.js";
 import { askForKey, currentKey } from "./key.js";
 
-/** What the service, or the way to it, refused; `message` is the detail of the problem document. */
+/** An error of the service or of the network; `message` is the detail of the problem document. */
 export class Problem extends Error {
   constructor(message, { status = 0, requestId = "" } = {}) {
     super(message);
@@ -105,7 +105,7 @@ function once(method, path, { body = null, signal = null, onUpload = null, onPro
 
 const isStream = (request) => request.getResponseHeader("Content-Type")?.startsWith("text/event-stream");
 
-// What a stream ended with, as the answer it stands for.
+// The last event of a stream, as the answer that it carries.
 function ending({ name, data }) {
   const body = JSON.parse(data);
   return { status: name === "error" ? (body.status ?? 500) : 200, body, location: null };

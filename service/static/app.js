@@ -1,4 +1,4 @@
-// The page: its two views, what is dropped on it, and the state of the service.
+// The page: its two views, dropped files, and the state of the service.
 
 import { CaptionView } from "./caption-view.js";
 import { DomainsView } from "./domains-view.js";

@@ -90,7 +90,7 @@ export class CaptionView {
       byId("clip-facts").textContent = `${clock(clip.duration)} · ${size(clip.file.size)}`;
       this.#scope.setDuration(clip.duration);
     }
-    if (clip.duration > MAX_DRAWN_SECONDS) return this.#scope.fail("Too long to be drawn here; it is captioned all the same.");
+    if (clip.duration > MAX_DRAWN_SECONDS) return this.#scope.fail("Too long to draw here; it is captioned anyway.");
     const decoded = await clip.decode();
     if (clip !== this.#clip) return;
     if (decoded === null) this.#scope.fail("This browser cannot play or draw this file.");

@@ -37,7 +37,7 @@ export function size(bytes) {
   return `${(bytes / (1024 * 1024)).toFixed(1)} MB`;
 }
 
-/** Show what went wrong in a box with role=alert, or nothing when `problem` is null. */
+/** Show an error in a box with role=alert, or hide the box if `problem` is null. */
 export function showProblem(box, problem) {
   box.replaceChildren();
   box.hidden = problem === null;

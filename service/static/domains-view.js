@@ -1,4 +1,4 @@
-// The view of the domains: what there is, what each would retrieve, and, when the key allows, changing them.
+// The view of the domains: lists them, searches each, and changes them if the key allows it.
 
 import * as api from "./api.js";
 import { confirmed } from "./confirm.js";
@@ -23,7 +23,7 @@ export class DomainsView {
     onProblem: (error) => this.#failed(error),
   });
 
-  /** `onChange(domains)` hears of every new state of the list, `onTrouble(error)` that there is none to be had. */
+  /** `onChange(domains)` receives every new list, `onTrouble(error)` why there is none. */
   constructor({ onChange, onTrouble }) {
     this.#onChange = onChange;
     this.#onTrouble = onTrouble;
@@ -146,7 +146,7 @@ export class DomainsView {
 
   async #rollBack() {
     const name = this.#shown;
-    const text = "The version before serves again, and the current one is dropped.";
+    const text = "The previous version serves again, and the current one is removed.";
     if (!(await confirmed(`Roll back ${name}?`, text, "Roll back"))) return;
     await this.#change(async () => {
       const { captions } = await api.rollBack(name);
@@ -184,7 +184,7 @@ export class DomainsView {
 
   // One refusal is enough to know: the buttons stay off until there is another key.
   #refuseChanges(why) {
-    byId("read-only").textContent = `With this key the domains can be seen but not changed: ${why}`;
+    byId("read-only").textContent = `With this key you can see the domains but not change them: ${why}`;
     this.#allowChanges(false);
   }
 

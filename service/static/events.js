@@ -1,6 +1,6 @@
 // Server-sent events out of an answer that is still arriving.
 
-/** Give the growing text of an answer to `read`; `onEvent({name, data})` hears of each event once it is whole. */
+/** Pass the growing text of an answer to `read`; `onEvent({name, data})` receives each event once it is complete. */
 export class EventReader {
   #onEvent;
   #read = 0;
@@ -15,7 +15,7 @@ export class EventReader {
       const lines = text.slice(this.#read, end).split("\n");
       const values = (field) => lines.filter((line) => line.startsWith(`${field}: `)).map((line) => line.slice(field.length + 2));
       const data = values("data");
-      // A comment, which keeps the connection alive, has none.
+      // A comment, which keeps the connection alive, has no data.
       if (data.length) this.#onEvent({ name: values("event").at(-1) ?? "message", data: data.join("\n") });
     }
   }

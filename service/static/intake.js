@@ -3,7 +3,7 @@
 import { announce, byId, clock } from "./dom.js";
 import { MAX_SECONDS, Recorder, whyNoRecording } from "./recorder.js";
 
-/** `onFile(file)` gets each recording, `onTrouble(message)` what went wrong with the microphone. */
+/** `onFile(file)` gets each recording, `onTrouble(message)` the errors of the microphone. */
 export function setUpIntake({ onFile, onTrouble }) {
   const input = byId("file");
   input.addEventListener("change", () => {

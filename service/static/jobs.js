@@ -42,7 +42,7 @@ export async function follow(location, first, { onProgress, signal }) {
   return job.state === "succeeded" ? (job.result ?? {}) : null;
 }
 
-// A job that has ended meanwhile cannot be cancelled; what became of it is asked next.
+// A job that has just ended cannot be cancelled; the next request tells its result.
 async function cancel(path) {
   try {
     await api.send("DELETE", path);
@@ -66,7 +66,7 @@ export function progressOf({ state, progress = {} }) {
   const facts = [done ? `${count(done, "caption")} so far` : "Reading"];
   if (progress.reused) facts.push(`${progress.reused.toLocaleString("en")} known from before`);
   if (left) facts.push(`about ${brief(Math.ceil(left))} left`);
-  // Reading runs ahead, so its share counts only as far as what was read is done.
+  // Reading runs ahead of embedding, so its share counts only for the captions that are embedded.
   const share = total && captions ? (read / total) * Math.min(1, done / captions) : null;
   return { share, text: facts.join(" · ") };
 }

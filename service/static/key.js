@@ -20,7 +20,7 @@ export function askForKey(why) {
 export function setUpKey() {
   const button = byId("key-button");
   button.hidden = !currentKey();
-  button.addEventListener("click", () => askForKey("Kept in this tab only, until it is closed. Empty forgets it."));
+  button.addEventListener("click", () => askForKey("Kept in this tab only, until you close it. An empty key removes it."));
 }
 
 function open(why) {

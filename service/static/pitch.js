@@ -1,4 +1,4 @@
-// The spectrogram's vertical axis: mel, so that what ears tell apart has room.
+// The spectrogram's vertical axis: mel, which gives more room to the frequencies that ears tell apart.
 
 const mel = (hertz) => 2595 * Math.log10(1 + hertz / 700);
 const hertz = (mels) => 700 * (10 ** (mels / 2595) - 1);

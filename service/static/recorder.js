@@ -10,7 +10,7 @@ export function whyNoRecording() {
   if (!navigator.mediaDevices?.getUserMedia || !window.AudioWorkletNode) {
     return window.isSecureContext
       ? "This browser cannot record here."
-      : "Recording needs https, or the page opened as localhost.";
+      : "Recording needs https, or this page at localhost.";
   }
   return "";
 }
@@ -50,7 +50,7 @@ export class Recorder {
   /** Stop, and give the recording as a File. */
   async stop() {
     this.tap.port.postMessage("stop");
-    // A context that the browser suspended would never answer; what has arrived is kept.
+    // A context that the browser suspended never answers, so the samples that have arrived are kept.
     await Promise.race([this.ended, new Promise((resolve) => setTimeout(resolve, LAST_PIECE_MS))]);
     const rate = this.context.sampleRate;
     this.discard();

@@ -1,4 +1,4 @@
-// The form that registers a domain or replaces one, and the progress of what it started.
+// The form that registers or replaces a domain, and the progress of its job.
 
 import * as api from "./api.js";
 import { announce, byId, count, showProblem } from "./dom.js";

@@ -1,4 +1,4 @@
-// A caption on the page: the sentence, its moments, what it leaned on, where the time went, what to take away.
+// A caption on the page: the sentence, its moments, similar captions, the time of each stage, and downloads.
 
 import { bar, brief, byId, clock, count, element } from "./dom.js";
 import { srt, vtt } from "./subtitles.js";
@@ -22,7 +22,7 @@ export function addMoments(list, segments, { onPlay }) {
   list.append(...segments.map((one) => moment(one, onPlay)));
 }
 
-/** What the other domains said of the same recording; `onChoose(domain)` shows one of them again. */
+/** Show the captions of the same recording in other domains; `onChoose(domain)` shows one of them again. */
 export function showOthers(answers, { onChoose }) {
   byId("others").hidden = answers.length === 0;
   byId("other-list").replaceChildren(
@@ -75,7 +75,7 @@ function credit({ domain, duration, model, timings, tokens }) {
   return [...facts, `by ${model}`].join(" · ");
 }
 
-// When it sounds: for who points at it, and for who is read to.
+// The times of a sound, as a tooltip and for screen readers.
 function heard({ sound, score, spans }) {
   const title = spans.map(({ start, end }) => `${start.toFixed(1)} – ${end.toFixed(1)} s`).join(", ");
   const made = bar(sound, score.toFixed(2), score);
@@ -96,9 +96,9 @@ function moment({ start, end, caption }, onPlay) {
   return element("li", {}, button);
 }
 
-// Cosines lie between -1 and 1; only what is above zero has a bar.
+// Cosines lie between -1 and 1; only positive ones have a bar.
 function similar(captions) {
-  if (captions.length === 0) return [element("li", { className: "muted", textContent: "It leaned on none." })];
+  if (captions.length === 0) return [element("li", { className: "muted", textContent: "No similar captions were used." })];
   return captions.map(({ caption, score }) => bar(caption, score.toFixed(2), score));
 }
 

@@ -27,7 +27,7 @@ function show({ ready, detail }) {
   say("status-detail", detail.replace(/^not ready: /, ""));
 }
 
-// Only what changes is worth announcing.
+// Announce only changes.
 function say(id, text) {
   if (byId(id).textContent !== text) byId(id).textContent = text;
 }

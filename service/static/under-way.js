@@ -17,7 +17,7 @@ export class UnderWay {
     this.#onProblem = onProblem;
   }
 
-  /** Ask for what goes on and follow it, but for the domain `but`. Who may not know is told nothing. */
+  /** Ask for the running jobs and follow them, except those of the domain `but`. Without permission show none. */
   async find(but = null) {
     let jobs;
     try {
@@ -50,7 +50,7 @@ export class UnderWay {
     }
   }
 
-  // Who was on its button would lose the place with it.
+  // The focus would be lost with its button.
   #remove(row) {
     const hadFocus = row.contains(document.activeElement);
     row.remove();

@@ -1,10 +1,10 @@
-// A caption under way: what is done, how much of it, since when, and the moments so far.
+// A caption in progress: its stage, its share, its time, and the moments so far.
 
 import { announce, byId, clock, count } from "./dom.js";
 import { addMoments } from "./result.js";
 
 const STAGES = { embed_audio: "Listening", generate: "Writing" };
-// What a screen reader is told of, in percent.
+// Shares that are announced to screen readers, in percent.
 const STEP = 25;
 const TICK_MS = 500;
 const PATIENCE_SECONDS = 2;
@@ -61,7 +61,7 @@ export class Waiting {
     else byId("busy-bar").value = share;
   }
 
-  // Only what is new, and no more often than a listener can follow.
+  // Announce only changes, and no more often than a listener can follow.
   #say(text) {
     if (text !== this.#said) announce(text);
     this.#said = text;

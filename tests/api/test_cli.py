@@ -75,7 +75,7 @@ def test_a_service_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://x:y"])
 def test_what_is_no_url_is_one_line(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     error = str(run(monkeypatch, "domains", "list", "--url", url))
-    assert error.startswith(f"drcap: {url!r} is no URL")
+    assert error.startswith(f"drcap: {url!r} is not a URL")
     assert "\n" not in error
 
 

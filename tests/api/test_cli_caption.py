@@ -287,22 +287,22 @@ def test_an_interrupt_says_what_was_done_and_how_to_go_on(
     caption: Command, capsys: Capture, monkeypatch: Patch
 ) -> None:
     taken = 0
-    from cli.captioning.tables import Table
+    from cli.captioning.tables import TableOutput
 
-    original = Table.take
+    original = TableOutput.take
 
-    def take(self: Table, outcome: object) -> None:
+    def take(self: TableOutput, outcome: object) -> None:
         nonlocal taken
         taken += 1
         if taken == 2:
             raise KeyboardInterrupt
         original(self, outcome)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Table, "take", take)
+    monkeypatch.setattr(TableOutput, "take", take)
     assert caption("r", "--out", "out.ndjson", "--parallel", "1") == 130
     said = capsys.readouterr().err
     assert said.startswith("interrupted: 1 captioned in ")
-    assert said.endswith("; the same command goes on\n")
+    assert said.endswith("; the same command continues\n")
     monkeypatch.undo()
 
 
@@ -317,10 +317,10 @@ def test_an_empty_folder_is_one_line(caption: Command) -> None:
         (["--beside"], "--beside needs a --format"),
         (["--beside", "--format", "csv"], "--beside needs a --format"),
         (["--out", "captions"], "--out captions needs a --format: ndjson or csv"),
-        (["--out", "a.vtt", "--format", "vtt"], "--out is a folder where --format is vtt"),
+        (["--out", "a.vtt", "--format", "vtt"], "--out is a folder if --format is vtt"),
         (["--corpus", "r/a.wav"], "--corpus goes with --local"),
-        (["--local"], "--local asks no service: leave --url out"),
-        (["-", "--beside", "--format", "vtt"], "what comes from stdin has no name"),
+        (["--local"], "--local asks no service: omit --url"),
+        (["-", "--beside", "--format", "vtt"], "a recording from stdin has no file name"),
     ],
 )
 def test_options_that_do_not_go_together_are_one_line(

@@ -130,9 +130,9 @@ def test_an_interrupt_cancels_the_job(
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cli.common.progress.time.sleep", interrupt)
+    monkeypatch.setattr("cli.common.jobs.time.sleep", interrupt)
     error = str(run(monkeypatch, "domains", "put", "city", str(corpus), "--url", url))
-    assert error.endswith("is cancelled; the domain is as it was")
+    assert error.endswith("is cancelled; the domain is unchanged")
     assert "\n" not in error
     assert run(monkeypatch, "domains", "jobs", "--url", url) == 0
     assert "\tcancelled\t" in capsys.readouterr().out

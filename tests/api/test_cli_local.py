@@ -137,7 +137,7 @@ def test_a_corpus_that_is_none_names_its_file(caption: Command, capsys: Capture)
 
 def test_options_that_do_not_go_together_are_usage_errors(caption: Command, capsys: Capture) -> None:
     assert caption("r", "--corpus", "captions.txt", "--domain", "city") == 2
-    assert "leave --domain out" in capsys.readouterr().err
+    assert "omit --domain" in capsys.readouterr().err
 
 
 def test_a_fault_is_one_line_and_told_at_length_when_asked_for(

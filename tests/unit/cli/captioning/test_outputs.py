@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from cli.captioning.outputs import Beside, Format, Printed, targets
-from cli.captioning.recordings import Recording, find
+from cli.captioning.outputs import FileOutput, OutputFormat, PrintedOutput, targets
 from cli.captioning.requests import Outcome
-from cli.captioning.rows import Csv, Ndjson, Rows
-from cli.captioning.tables import Table
+from cli.captioning.rows import Csv, Ndjson, TableFormat
+from cli.captioning.tables import TableOutput
 from cli.common.errors import CommandError, WrongUsage
+from cli.common.recordings import RecordingFile, find
 from cli.common.stdin import STDIN
 from service.schemas import ResponseFormat
-from tests.unit.cli.captioning.test_recordings import made
 from tests.unit.cli.captioning.test_rows import captioned, failed
+from tests.unit.cli.common.test_recordings import made
 
 KINDS = [Ndjson(), Csv()]
 
@@ -25,15 +25,15 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def recordings(*paths: str) -> list[Recording]:
-    return [Recording(Path(path)) for path in paths]
+def recordings(*paths: str) -> list[RecordingFile]:
+    return [RecordingFile(Path(path)) for path in paths]
 
 
-def table(rows: Rows, *paths: str, domain: str | None = None, force: bool = False) -> Table:
-    return Table(Path("out"), rows, recordings(*paths), domain, force)
+def table(rows: TableFormat, *paths: str, domain: str | None = None, force: bool = False) -> TableOutput:
+    return TableOutput(Path("out"), rows, recordings(*paths), domain, force)
 
 
-def keys(rows: Rows) -> list[str]:
+def keys(rows: TableFormat) -> list[str]:
     with Path("out").open("rb") as file:
         return [row.key for row in rows.read(file)]
 
@@ -44,12 +44,12 @@ def named(*arguments: str, suffix: str = ".vtt", folder: Path | None = None) -> 
 
 
 def test_every_format_of_the_service_can_be_asked_for() -> None:
-    assert {form.value for form in ResponseFormat} == {form.value for form in Format if form.rows is None}
+    assert {form.value for form in ResponseFormat} == {form.value for form in OutputFormat if form.rows is None}
 
 
 def test_answers_are_printed_in_the_order_of_the_recordings() -> None:
     said: list[str] = []
-    printed = Printed(said.append, named=True)
+    printed = PrintedOutput(said.append, named=True)
     a, b, c = recordings("a.wav", "b.wav", "c.wav")
     printed.take(Outcome(2, c, b"third\n"))
     printed.take(Outcome(1, b, error="no"))
@@ -59,7 +59,7 @@ def test_answers_are_printed_in_the_order_of_the_recordings() -> None:
 
 
 @pytest.mark.parametrize("rows", KINDS)
-def test_a_table_is_continued_where_it_was_cut(rows: Rows) -> None:
+def test_a_table_is_continued_where_it_was_cut(rows: TableFormat) -> None:
     first = table(rows, "a.wav", "b.wav", "c.wav")
     first.take(captioned("a.wav"))
     first.take(failed("b.wav"))
@@ -77,7 +77,7 @@ def test_a_table_is_continued_where_it_was_cut(rows: Rows) -> None:
 
 
 @pytest.mark.parametrize("rows", KINDS)
-def test_rows_of_recordings_that_are_not_asked_for_stay(rows: Rows) -> None:
+def test_rows_of_recordings_that_are_not_asked_for_stay(rows: TableFormat) -> None:
     first = table(rows, "a.wav", "b.wav")
     first.take(failed("a.wav"))
     first.take(captioned("b.wav"))
@@ -95,16 +95,16 @@ def test_what_came_from_stdin_is_captioned_anew() -> None:
     first.take(captioned("-"))
     first.close()
     again = table(rows, "-")
-    assert not again.has(Recording(STDIN))
+    assert not again.has(RecordingFile(STDIN))
     again.take(captioned("-"))
     again.close()
     assert keys(rows) == ["-"]
 
 
 @pytest.mark.parametrize("rows", KINDS)
-def test_a_file_of_something_else_is_left_alone_until_it_is_forced(rows: Rows) -> None:
+def test_a_file_of_something_else_is_left_alone_until_it_is_forced(rows: TableFormat) -> None:
     Path("out").write_text("my notes\n")
-    with pytest.raises(CommandError, match=r"out is no table of captions that can be continued .*--force"):
+    with pytest.raises(CommandError, match=r"out is not a table of captions that can be continued .*--force"):
         table(rows, "a.wav")
     assert Path("out").read_text() == "my notes\n"
     forced = table(rows, "a.wav", force=True)
@@ -124,7 +124,7 @@ def test_captions_in_another_domain_are_not_taken_for_done() -> None:
 
 def test_two_commands_do_not_write_into_one_table() -> None:
     first = table(Ndjson(), "a.wav")
-    with pytest.raises(CommandError, match="another drcap writes to out"):
+    with pytest.raises(CommandError, match="another drcap is writing to out"):
         table(Ndjson(), "a.wav")
     first.close()
     table(Ndjson(), "a.wav").close()
@@ -145,7 +145,7 @@ def test_a_table_that_cannot_be_written_is_said(what: str) -> None:
     else:
         path = path / "out"
     with pytest.raises(CommandError, match=f"^{path} "):
-        Table(path, Ndjson(), recordings("a.wav"), None, False)
+        TableOutput(path, Ndjson(), recordings("a.wav"), None, False)
 
 
 def test_a_table_behind_a_link_stays_there_with_its_mode() -> None:
@@ -189,12 +189,12 @@ def test_a_file_that_is_there_is_done_and_not_replaced() -> None:
     made(Path(), "a.wav")
     (one,) = recordings("a.wav")
     Path("a.vtt").write_text("mine")
-    beside = Beside({one: Path("a.vtt")}, force=False)
+    beside = FileOutput({one: Path("a.vtt")}, force=False)
     assert beside.has(one)
-    with pytest.raises(CommandError, match="is there already"):
+    with pytest.raises(CommandError, match="exists already"):
         beside.take(Outcome(0, one, b"WEBVTT\n"))
     assert Path("a.vtt").read_text() == "mine"
-    Beside({one: Path("a.vtt")}, force=True).take(Outcome(0, one, b"WEBVTT\n"))
+    FileOutput({one: Path("a.vtt")}, force=True).take(Outcome(0, one, b"WEBVTT\n"))
     assert Path("a.vtt").read_text() == "WEBVTT\n"
     assert {path.name for path in Path().iterdir()} == {"a.wav", "a.vtt"}
 
@@ -202,5 +202,5 @@ def test_a_file_that_is_there_is_done_and_not_replaced() -> None:
 def test_a_folder_that_cannot_be_written_is_said() -> None:
     made(Path(), "o")
     (one,) = recordings("a.wav")
-    with pytest.raises(CommandError, match=r"^o cannot be made: File exists"):
-        Beside({one: Path("o/a.vtt")}, force=False).take(Outcome(0, one, b"x"))
+    with pytest.raises(CommandError, match=r"^o cannot be created: File exists"):
+        FileOutput({one: Path("o/a.vtt")}, force=False).take(Outcome(0, one, b"x"))

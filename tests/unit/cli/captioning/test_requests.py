@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from cli.captioning import requests as asking
-from cli.captioning.recordings import Recording
-from cli.captioning.requests import Asker, Outcome, captioned
+from cli.captioning.requests import CaptionClient, Outcome, captioned
 from cli.common.errors import CommandError
+from cli.common.recordings import RecordingFile
 
 FIELDS = {"response_format": "text", "domain": "city"}
 Answer = httpx.Response | Exception
@@ -54,10 +54,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def recording(tmp_path: Path) -> Recording:
+def recording(tmp_path: Path) -> RecordingFile:
     path = tmp_path / "a.wav"
     path.write_bytes(b"12345")
-    return Recording(path)
+    return RecordingFile(path)
 
 
 def answering(answers: Sequence[Answer], seen: list[bytes] | None = None) -> Handler:
@@ -76,22 +76,22 @@ def answering(answers: Sequence[Answer], seen: list[bytes] | None = None) -> Han
 
 
 @asynccontextmanager
-async def asked(recordings: Sequence[Recording], handler: Handler, parallel: int) -> AsyncIterator[Outcomes]:
+async def asked(recordings: Sequence[RecordingFile], handler: Handler, parallel: int) -> AsyncIterator[Outcomes]:
     transport = httpx.MockTransport(handler)
     async with (
         httpx.AsyncClient(transport=transport, base_url="http://service") as client,
-        aclosing(captioned(recordings, Asker(client, FIELDS), parallel)) as outcomes,
+        aclosing(captioned(recordings, CaptionClient(client, FIELDS), parallel)) as outcomes,
     ):
         yield outcomes
 
 
-async def ask(recording: Recording, *answers: Answer, seen: list[bytes] | None = None) -> Outcome:
+async def ask(recording: RecordingFile, *answers: Answer, seen: list[bytes] | None = None) -> Outcome:
     async with asked([recording], answering(answers, seen), 1) as outcomes:
         (outcome,) = [one async for one in outcomes]
         return outcome
 
 
-async def test_a_recording_is_the_body_and_the_options_are_the_query(recording: Recording) -> None:
+async def test_a_recording_is_the_body_and_the_options_are_the_query(recording: RecordingFile) -> None:
     requests: list[httpx.Request] = []
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -100,12 +100,12 @@ async def test_a_recording_is_the_body_and_the_options_are_the_query(recording: 
         return heard()
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://service") as client:
-        assert await Asker(client, FIELDS).ask(recording) == b"Rain.\n"
+        assert await CaptionClient(client, FIELDS).ask(recording) == b"Rain.\n"
     assert dict(requests[0].url.params) == FIELDS
     assert requests[0].headers["content-length"] == "5"
 
 
-async def test_a_busy_service_is_asked_again_when_it_says(recording: Recording, clock: Clock) -> None:
+async def test_a_busy_service_is_asked_again_when_it_says(recording: RecordingFile, clock: Clock) -> None:
     seen: list[bytes] = []
     outcome = await ask(recording, busy(3), busy(7, 429), httpx.Response(502), heard(), seen=seen)
     assert outcome.body == b"Rain.\n"
@@ -113,26 +113,26 @@ async def test_a_busy_service_is_asked_again_when_it_says(recording: Recording, 
     assert seen == [b"12345"] * 4
 
 
-async def test_retry_after_may_be_a_date_or_nonsense_and_is_bounded(recording: Recording, clock: Clock) -> None:
+async def test_retry_after_may_be_a_date_or_nonsense_and_is_bounded(recording: RecordingFile, clock: Clock) -> None:
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
     await ask(recording, busy(soon), busy("soon"), busy(0), busy(10_000), heard())
     assert 15 < clock.waits[0] <= 20
     assert clock.waits[1:] == pytest.approx([2, 0.1, 60])
 
 
-async def test_a_service_that_lets_nothing_in_is_given_up(recording: Recording, clock: Clock) -> None:
+async def test_a_service_that_lets_nothing_in_is_given_up(recording: RecordingFile, clock: Clock) -> None:
     with pytest.raises(CommandError, match="busy: 503: 16 requests are under way; gave up after 600 s"):
         await ask(recording, *[busy(50)] * 100)
     assert sum(clock.waits) <= asking.BUSY_SECONDS
 
 
-async def test_waiting_begins_anew_when_something_was_answered(clock: Clock, recording: Recording) -> None:
+async def test_waiting_begins_anew_when_something_was_answered(clock: Clock, recording: RecordingFile) -> None:
     answers = [*[busy(50)] * 11, heard(), *[busy(50)] * 11, heard()]
     async with asked([recording] * 2, answering(answers), 1) as outcomes:
         assert [one.error async for one in outcomes] == [None, None]
 
 
-async def test_a_service_is_not_given_up_while_it_works_for_us(recording: Recording, clock: Clock) -> None:
+async def test_a_service_is_not_given_up_while_it_works_for_us(recording: RecordingFile, clock: Clock) -> None:
     done = asyncio.Event()
     refused = 0
 
@@ -146,25 +146,27 @@ async def test_a_service_is_not_given_up_while_it_works_for_us(recording: Record
             done.set()
         return busy(60) if refused <= 40 else heard()
 
-    async with asked([Recording(Path("long.wav"), data=b"1"), recording], answer, 2) as outcomes:
+    async with asked([RecordingFile(Path("long.wav"), data=b"1"), recording], answer, 2) as outcomes:
         assert [one.error async for one in outcomes] == [None, None]
     assert sum(clock.waits) > 3 * asking.BUSY_SECONDS
 
 
-async def test_a_recording_at_which_the_model_fails_is_tried_three_times(recording: Recording, clock: Clock) -> None:
+async def test_a_recording_at_which_the_model_fails_is_tried_three_times(
+    recording: RecordingFile, clock: Clock
+) -> None:
     seen: list[bytes] = []
     outcome = await ask(recording, *[busy(1, kind="model-failed")] * 5, seen=seen)
     assert str(outcome.error).startswith("503: ")
     assert len(seen) == 3
 
 
-async def test_a_service_that_was_never_there_ends_it_at_once(recording: Recording, clock: Clock) -> None:
+async def test_a_service_that_was_never_there_ends_it_at_once(recording: RecordingFile, clock: Clock) -> None:
     with pytest.raises(httpx.ConnectError):
         await ask(recording, httpx.ConnectError("refused"), heard())
     assert clock.waits == []
 
 
-async def test_a_recording_at_which_the_connection_breaks_is_its_own_error(recording: Recording) -> None:
+async def test_a_recording_at_which_the_connection_breaks_is_its_own_error(recording: RecordingFile) -> None:
     async def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
             raise httpx.ReadError("")
@@ -172,60 +174,63 @@ async def test_a_recording_at_which_the_connection_breaks_is_its_own_error(recor
 
     async with asked([recording], answer, 1) as outcomes:
         (outcome,) = [one async for one in outcomes]
-    assert outcome.error == "the service broke off while 5 bytes were sent; its DRCAP_AUDIO__MAX_BYTES may allow fewer"
+    assert (
+        outcome.error
+        == "the service closed the connection while 5 bytes were sent; its DRCAP_AUDIO__MAX_BYTES may allow fewer"
+    )
 
 
-async def test_a_connection_that_breaks_once_is_nothing(recording: Recording) -> None:
+async def test_a_connection_that_breaks_once_is_nothing(recording: RecordingFile) -> None:
     seen: list[bytes] = []
     broken = httpx.RemoteProtocolError("Server disconnected without sending a response.")
     assert (await ask(recording, broken, httpx.Response(200), heard(), seen=seen)).error is None
     assert seen == [b"12345", b"", b"12345"]
 
 
-async def test_a_service_that_is_started_anew_is_waited_for(recording: Recording, clock: Clock) -> None:
+async def test_a_service_that_is_started_anew_is_waited_for(recording: RecordingFile, clock: Clock) -> None:
     gone = [httpx.ConnectError("refused")] * 5
     assert (await ask(recording, busy(1), *gone, busy(1), heard())).error is None
-    with pytest.raises(CommandError, match="the service is gone: refused; gave up after 60 s"):
+    with pytest.raises(CommandError, match="the service is away: refused; gave up after 60 s"):
         await ask(recording, busy(1), *[httpx.ConnectError("refused")] * 100)
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 405, 409])
-async def test_what_would_be_said_of_every_recording_ends_it(recording: Recording, status: int) -> None:
+async def test_what_would_be_said_of_every_recording_ends_it(recording: RecordingFile, status: int) -> None:
     with pytest.raises(CommandError, match=f"^{status}: no such domain$"):
         await ask(recording, httpx.Response(status, json={"detail": "no such\n domain"}), heard())
 
 
 @pytest.mark.parametrize("status", [413, 415, 422, 500, 504])
-async def test_what_is_said_of_one_recording_is_its_error(recording: Recording, status: int) -> None:
+async def test_what_is_said_of_one_recording_is_its_error(recording: RecordingFile, status: int) -> None:
     outcome = await ask(recording, httpx.Response(status, json={"detail": "not so"}))
     assert outcome.error == f"{status}: not so"
 
 
-async def test_an_answer_of_something_else_than_drcap_is_seen(recording: Recording) -> None:
-    with pytest.raises(CommandError, match="http://service/caption answered text/html in the place of text/plain"):
+async def test_an_answer_of_something_else_than_drcap_is_seen(recording: RecordingFile) -> None:
+    with pytest.raises(CommandError, match="http://service/caption answered text/html instead of text/plain"):
         await ask(recording, httpx.Response(200, html="<p>It works!"))
 
 
-async def test_a_recording_that_takes_too_long_is_its_own_error(recording: Recording) -> None:
+async def test_a_recording_that_takes_too_long_is_its_own_error(recording: RecordingFile) -> None:
     outcome = await ask(recording, httpx.ReadTimeout("slow"))
     assert outcome.error == "there was no answer within 900 s"
 
 
 async def test_a_recording_that_cannot_be_read_is_its_own_error(tmp_path: Path) -> None:
-    outcome = await ask(Recording(tmp_path / "gone.wav"), heard())
+    outcome = await ask(RecordingFile(tmp_path / "gone.wav"), heard())
     assert outcome.error == "cannot be read: No such file or directory"
-    outcome = await ask(Recording(Path("-"), problem="there is more of it"), heard())
+    outcome = await ask(RecordingFile(Path("-"), problem="there is more of it"), heard())
     assert outcome.error == "there is more of it"
 
 
 async def test_a_recording_that_becomes_shorter_is_its_own_error(
-    recording: Recording, monkeypatch: pytest.MonkeyPatch
+    recording: RecordingFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Grown:
         st_size = 9
 
     monkeypatch.setattr("cli.captioning.requests.os.fstat", lambda _: Grown)
-    assert (await ask(recording, heard())).error == "cannot be read: it became shorter meanwhile"
+    assert (await ask(recording, heard())).error == "cannot be read: it became shorter during the upload"
 
 
 async def test_no_more_are_asked_for_at_a_time_than_allowed() -> None:
@@ -239,7 +244,7 @@ async def test_no_more_are_asked_for_at_a_time_than_allowed() -> None:
         under_way -= 1
         return heard()
 
-    many = [Recording(Path(f"{number}.wav"), data=b"x") for number in range(20)]
+    many = [RecordingFile(Path(f"{number}.wav"), data=b"x") for number in range(20)]
     async with asked(many, answer, 3) as outcomes:
         assert sorted([one.at async for one in outcomes]) == list(range(20))
     assert most == 3
@@ -258,7 +263,7 @@ async def test_what_is_known_is_told_before_it_ends() -> None:
         await all_wait.wait()
         return heard() if request.content == b"good" else httpx.Response(401, json={"detail": "no key"})
 
-    some = [Recording(Path(f"{at}.wav"), data=data) for at, data in enumerate((b"bad", b"good", b"good", b"good"))]
+    some = [RecordingFile(Path(f"{at}.wav"), data=data) for at, data in enumerate((b"bad", b"good", b"good", b"good"))]
     told: list[int] = []
 
     async def tell() -> None:

@@ -279,9 +279,9 @@ def test_dither_of_16_bits_is_silence_in_every_format(kind: str, subtype: str | 
 
 
 def test_silence_is_answered_with_what_was_found_and_the_threshold() -> None:
-    with pytest.raises(EmptyAudio, match=r"peaks at -8\d\.\d dBFS .* stays below -78\.3 dBFS, 4 steps of 16 bits"):
+    with pytest.raises(EmptyAudio, match=r"peaks at -8\d\.\d dBFS .* a peak below -78\.3 dBFS, 4 steps of 16 bits"):
         decode(encode(dither(1, RATE) * np.float32(2.0**-15)), RATE, LIMITS)
-    with pytest.raises(EmptyAudio, match=r"peaks at -\d\d\.\d dBFS .* stays below -30\.1 dBFS, 4 steps of its format"):
+    with pytest.raises(EmptyAudio, match=r"peaks at -\d\d\.\d dBFS .* a peak below -30\.1 dBFS, 4 steps of its format"):
         decode(encode(dither(1, RATE) * np.float32(2.0**-7), subtype="PCM_U8"), RATE, LIMITS)
 
 
@@ -347,13 +347,13 @@ def test_a_recording_of_unknown_length_is_stopped_at_the_limit() -> None:
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (b"hello, I am a text" * 50, "no audio container"),
+        (b"hello, I am a text" * 50, "no known audio container"),
         (b'{"captions": []}', "JSON"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(200), "no audio container"),
-        (bytes(1000), "no audio container"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(200), "no known audio container"),
+        (bytes(1000), "no known audio container"),
         (b"\0\0\0\x20ftypM4A " + bytes(100), "MP4"),
         (b"RIFF\x24\0\0\0AVI LIST", "not WAVE"),
-        (np.random.default_rng(0).bytes(5000), "no audio container"),
+        (np.random.default_rng(0).bytes(5000), "no known audio container"),
     ],
 )
 def test_what_is_not_audio_is_named(data: bytes, what: str) -> None:

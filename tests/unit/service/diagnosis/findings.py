@@ -1,8 +1,8 @@
-"""What a check finds, sorted; each that is no `ok` says what to do."""
+"""Findings of a check by severity; each warning and failure says what to do."""
 
 from typing import Any
 
-from service.diagnosis.check import Finding, Status
+from service.diagnosis.finding import Finding, Status
 
 
 def of(found: Any) -> list[Finding]:

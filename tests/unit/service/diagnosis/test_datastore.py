@@ -10,7 +10,7 @@ from datastores.edge.catalog import Catalog
 from datastores.edge.store import EdgeStore
 from datastores.statistics import Moments
 from service.diagnosis import datastore
-from service.diagnosis.check import Finding, Status
+from service.diagnosis.finding import Finding, Status
 from service.settings import DatastoreSettings, ServerSettings, Settings
 from tests.fakes import FakeClap
 from tests.qdrant_wire import Wire

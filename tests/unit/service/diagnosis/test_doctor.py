@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cli import app as cli
-from service.diagnosis.check import Check, Finding, Status, ok
-from service.diagnosis.checks import all_checks
+from service.diagnosis.checks import Check, all_checks
+from service.diagnosis.finding import Finding, Status, ok
 from service.settings import Settings
 
 
@@ -19,7 +19,7 @@ def test_a_check_that_breaks_or_hangs_is_a_failure_and_what_it_found_before_stay
         raise KeyError("weights")
 
     def hanging() -> Iterator[Finding]:
-        yield ok("slow", "first")
+        yield ok("first")
         time.sleep(2)
 
     [one] = Check("broken", broken).run()

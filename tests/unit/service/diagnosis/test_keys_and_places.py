@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from service.auth.keys import digest_of
 from service.diagnosis import disk, keys, ports
-from service.diagnosis.check import Status
+from service.diagnosis.finding import Status
 from service.settings import AuthSettings, DatastoreSettings, ServerSettings, Settings
 from tests.unit.service.diagnosis.findings import all_good, failures, of, warnings
 
@@ -83,7 +83,7 @@ def test_a_free_port_is_free_and_a_taken_one_is_told_with_what_has_it() -> None:
         held.listen()
         port = held.getsockname()[1]
         [line] = failures(ports.look(ServerSettings(port=port)))
-        assert f"another program listens at 127.0.0.1:{port}" in line
+        assert f"another program listens on 127.0.0.1:{port}" in line
         assert "DRCAP_SERVER__PORT" in line
         [line] = failures(ports.look(ServerSettings(port=0, ops_port=port)))
         assert "DRCAP_SERVER__OPS_PORT" in line
@@ -98,7 +98,7 @@ def test_a_port_that_a_service_of_drcap_has_is_a_warning(living: int) -> None:
 
 def test_an_address_that_is_not_of_this_machine_is_told() -> None:
     [line] = failures(ports.look(ServerSettings(host="192.0.2.1", port=8000)))
-    assert "cannot be listened at" in line
+    assert "cannot listen on" in line
     assert "DRCAP_SERVER__HOST" in line
 
 

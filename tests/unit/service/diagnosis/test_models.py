@@ -47,7 +47,7 @@ def test_a_part_that_is_missing_and_one_that_changed_are_told(folder: Path) -> N
     with (folder / "projector.safetensors").open("ab") as file:
         file.write(b" ")
     [line] = failures(bundle.look_at_sums(settings))
-    assert "projector.safetensors is not the file that was sealed" in line
+    assert "projector.safetensors differs from the file that was sealed" in line
     (folder / "projector.safetensors").unlink()
     assert "projector: there is no" in failures(bundle.look(settings))[0]
     assert "is missing" in failures(bundle.look_at_sums(settings))[0]
@@ -128,7 +128,7 @@ def test_what_is_needed_of_the_hub_and_not_to_be_had_is_told(folder: Path, monke
     settings = Settings(bundle=str(folder))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     [line] = failures(hub.look(settings))
-    assert "CLAP laion/clap-htsat-unfused cannot be had" in line
+    assert "CLAP laion/clap-htsat-unfused cannot be fetched" in line
     assert "unset HF_HUB_OFFLINE" in line
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")

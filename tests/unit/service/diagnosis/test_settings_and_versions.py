@@ -17,7 +17,7 @@ def test_an_old_python_an_old_package_and_one_that_is_missing_are_told() -> None
     wanted = ["torch>=99", "no-such-package>=1", "numpy>=1", 'faiss-cpu>=1; extra == "bench"']
     old, missing = failures(versions._packages(wanted))
     assert old.startswith("torch is 2")
-    assert "drcap needs >=99 -> make install" in old
+    assert "drcap needs >=99 -> run `make install`" in old
     assert missing.startswith("no-such-package is not installed")
     assert "not installed" in warnings(versions._packages([]))[0]
 

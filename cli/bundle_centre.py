@@ -1,4 +1,4 @@
-"""``drcap bundle centre``: the means of what a CLAP hears and reads, measured and taken off in a new bundle."""
+"""``drcap bundle centre``: measures the means of a CLAP's vectors, and subtracts them in a new bundle."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from cli.captioning.recordings import find
-from cli.common.errors import CommandError
+from cli.common.errors import CommandError, reported
+from cli.common.listening import listener
 from cli.common.quiet import quiet
+from cli.common.recordings import find
 from service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -22,14 +23,14 @@ T = TypeVar("T")
 def centre(
     bundle: Annotated[str, typer.Argument(metavar="PATH|NAME", help="folder of the bundle, or `embedded`")],
     clips: Annotated[Path, typer.Option(exists=True, help="folder of recordings, or a CSV as `drcap evaluate` reads")],
-    captions: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="captions, as for a domain")],
+    captions: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="file of captions, as for a domain")],
     out: Annotated[Path, typer.Option(help="folder for the new bundle")],
 ) -> None:
-    """Measure the means of what the CLAP hears and reads, and write a bundle that takes them off.
+    """Measure the means of a CLAP's audio and text vectors, and write a bundle that subtracts them.
 
-    Take recordings and captions of all kinds, some hundreds of each; they need not belong together.
+    Use some hundreds of recordings and captions of all kinds; they need not belong together.
 
-    The new bundle's vectors are others: register its domains anew, and train its projector further.
+    The new bundle has other vectors: register its domains again, and train its projector further.
     """
     with quiet():
         from datastores.corpus.reader import CorpusError
@@ -37,22 +38,19 @@ def centre(
         from models.clap.centring_fit import TooFew
         from models.weights import MissingWeights
 
-        try:
+        with reported(BundleError, MissingWeights, TooFew, CorpusError, OSError, ValueError):
             found, fingerprint = _centre(bundle, clips, captions, out, load_settings())
-        except (BundleError, MissingWeights, TooFew, CorpusError, OSError, ValueError) as error:
-            raise CommandError(str(error)) from error
     for what, count in (("recordings", found.recordings), ("captions", found.captions)):
         if count < _FEW:
-            typer.echo(f"{count} {what} are few: the mean is theirs rather than a general one", err=True)
+            typer.echo(f"{count} {what} are few: their mean may differ from a general one", err=True)
     counts = f"{found.recordings} recordings and {found.captions} captions"
-    typer.echo(f"{out}: {counts}, {found.gap:.3f} between their means")
-    typer.echo(f"fingerprint {fingerprint}: register domains anew")
-    typer.echo(f"the projector saw other vectors: drcap train CAPTIONS --bundle {out} --out ...")
+    typer.echo(f"{out}: {counts}; the distance of their means is {found.gap:.3f}")
+    typer.echo(f"fingerprint {fingerprint}: register domains again")
+    typer.echo(f"the projector was trained on other vectors: drcap train CAPTIONS --bundle {out} --out ...")
 
 
 def _centre(bundle: str, clips: Path, captions: Path, out: Path, settings: Settings) -> "tuple[Measured, str]":
-    """What was measured, and the new bundle's fingerprint."""
-    from cli.evaluator import listener
+    """Return the measurement, and the new bundle's fingerprint."""
     from datastores.corpus.reader import read_corpus
     from models.bundle.checksums import file_digest
     from models.bundle.config import bundle_folder, read_config
@@ -76,7 +74,7 @@ def _centre(bundle: str, clips: Path, captions: Path, out: Path, settings: Setti
     about = {
         "clap": clap.fingerprint,
         "recordings": found.recordings,
-        # Whatever they are called and wherever they lie.
+        # Names and folders of the recordings do not matter.
         "recordings_sha256": _digest(sorted(map(file_digest, files))),
         "captions": found.captions,
         "captions_sha256": _digest(texts),
@@ -92,7 +90,7 @@ def _recordings(clips: Path) -> list[Path]:
     if clips.is_dir():
         found = find([clips])
         for path, reason in found.unreadable:
-            raise CommandError(f"{path} cannot be looked into: {reason}")
+            raise CommandError(f"{path} cannot be read: {reason}")
         return [one.path for one in found.recordings]
     try:
         return [clip.path for clip in read_clips(clips)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.captioning.recordings import Recording, find, hold
+from cli.common.recordings import RecordingFile, find, hold
 from cli.common.stdin import STDIN
 
 
@@ -87,14 +87,14 @@ def test_a_recording_knows_its_place_below_the_folder_that_was_named(here: Path)
 
 def test_stdin_is_kept_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"12345")))
-    assert hold(Recording(STDIN), 5).data == b"12345"
+    assert hold(RecordingFile(STDIN), 5).data == b"12345"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"123456")))
-    held = hold(Recording(STDIN), 5)
+    held = hold(RecordingFile(STDIN), 5)
     assert held.data is None
     assert "5 bytes are allowed (DRCAP_AUDIO__MAX_BYTES)" in str(held.problem)
 
 
 def test_a_file_is_left_where_it_is_and_one_that_is_gone_is_a_problem(tmp_path: Path) -> None:
     made(tmp_path, "a.wav")
-    assert hold(Recording(tmp_path / "a.wav"), 5).data is None
-    assert "No such file" in str(hold(Recording(tmp_path / "b.wav"), 5).problem)
+    assert hold(RecordingFile(tmp_path / "a.wav"), 5).data is None
+    assert "No such file" in str(hold(RecordingFile(tmp_path / "b.wav"), 5).problem)

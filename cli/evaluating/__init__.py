@@ -1,0 +1,1 @@
+"""The parts of `drcap evaluate`: its options, and the run that they describe."""

@@ -1,0 +1,152 @@
+"""Runs `evaluation` over the service's audio, bundle and domains, as the options of ``drcap evaluate`` say."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from cli.common.client import connect
+from cli.common.datastore import must_exist, unless_served
+from cli.common.errors import CommandError
+from cli.common.listening import listener
+from cli.evaluating.options import EvaluateOptions
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from evaluation.clips import Clip
+    from evaluation.domains import Domain
+    from evaluation.pipeline import Sounds
+    from evaluation.report import Report
+    from models.bundle.loaded import LoadedBundle
+    from models.clap.base import Clap
+
+# `evaluation` is imported inside the functions, so that `drcap --help` imports neither torch nor the metrics.
+
+_DRAWN_TO_RECONSTRUCT = 500
+_DRAWN_TO_SWAP = 300
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """One run of ``drcap evaluate``."""
+
+    options: EvaluateOptions
+    settings: Settings
+    progress: "Progress"
+
+    def report(self) -> "Report":
+        """Read the clips, caption them and measure the captions. `cli.evaluate` turns its errors into one line."""
+        from evaluation.scores import require_metrics
+
+        require_metrics()
+        clips = self._clips()
+        bundle = self._bundle()
+        if clips is None:
+            return asyncio.run(self._of_text(bundle))
+        sounds = self._heard(clips, bundle.clap)
+        if self.options.url is not None:
+            return self._of_service(self.options.url, sounds, bundle.clap)
+        return asyncio.run(self._of_audio(sounds, bundle))
+
+    def _clips(self) -> "list[Clip] | None":
+        from evaluation.clips import read_clips
+
+        return (
+            None
+            if self.options.clips is None
+            else read_clips(self.options.clips, self.options.where)[: self.options.limit]
+        )
+
+    def _bundle(self) -> "LoadedBundle":
+        from service.loading import load_bundle
+
+        try:
+            return load_bundle(self.settings)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+
+    def _heard(self, clips: "list[Clip]", clap: "Clap") -> "Sounds":
+        from evaluation.pipeline import hear
+
+        return hear(clips, listener(clap, self.settings), clap, self.progress)
+
+    def _of_service(self, url: str, sounds: "Sounds", clap: "Clap") -> "Report":
+        from evaluation.remote import measure_service
+
+        fields = {"domain": self.options.domain, "num_beams": self.options.beams}
+        given = {name: str(value) for name, value in fields.items() if value is not None}
+        with connect(url) as client:
+            return measure_service(client, sounds, given, clap, self.progress)
+
+    async def _of_audio(self, sounds: "Sounds", bundle: "LoadedBundle") -> "Report":
+        from evaluation.ablation import ablate, against_nearest
+        from evaluation.swap import swap
+
+        options = self.options
+        async with self._domain(bundle.clap) as domain:
+            if options.swap_from is not None:
+                async with self._corpus(options.swap_from, bundle.clap) as source:
+                    return await swap(sounds, source, domain, bundle, options.beams, self.progress)
+            if options.ablate:
+                return await ablate(sounds, domain, bundle, options.beams or 1, self.progress, options.sweep)
+            return await against_nearest(sounds, domain, bundle, options.beams, self.progress)
+
+    async def _of_text(self, bundle: "LoadedBundle") -> "Report":
+        from evaluation.domains import temporary_store
+        from evaluation.reconstruction import hold_out, reconstruct
+        from evaluation.swap import swap_text
+
+        options, clap = self.options, bundle.clap
+        file = cast(Path, options.reconstruct)
+        async with self._corpus(file, clap) as whole, temporary_store() as store:
+            if options.swap_from is None:
+                held = await hold_out(whole, store, clap, options.limit or _DRAWN_TO_RECONSTRUCT, seed=options.seed)
+                return await reconstruct(held, bundle, options.beams, self.progress, options.seed)
+            async with self._corpus(options.swap_from, clap) as source:
+                count = options.limit or _DRAWN_TO_SWAP
+                held = await hold_out(whole, store, clap, count, seed=options.seed, noise=options.noise)
+                return await swap_text(held, source, bundle, options.beams, self.progress, options.noise, options.seed)
+
+    @asynccontextmanager
+    async def _domain(self, clap: "Clap") -> "AsyncIterator[Domain]":
+        if self.options.corpus is not None:
+            async with self._corpus(self.options.corpus, clap) as domain:
+                yield domain
+        else:
+            async with registered(self.settings, self.options.domain, clap) as domain:
+                yield domain
+
+    def _corpus(self, file: Path, clap: "Clap") -> "AbstractAsyncContextManager[Domain]":
+        from evaluation.domains import corpus_domain
+        from service.jobs.corpus_reading import corpus_limits
+
+        return corpus_domain(file, self.options.cache, clap, corpus_limits(self.settings.corpus), self.progress)
+
+
+@asynccontextmanager
+async def registered(settings: Settings, name: str | None, clap: "Clap") -> "AsyncIterator[Domain]":
+    """A domain of the settings' datastore, by name or because it is the only one.
+
+    Raises:
+        CommandError: there is no datastore, a service has it open, or the name is left out and there are several.
+        DatastoreError: there is no such domain, or another CLAP embedded it.
+    """
+    from datastores.edge.store import EdgeStore
+    from evaluation.domains import open_domain
+
+    path = settings.datastore.path
+    instead = "build a domain of a file with --corpus FILE, or caption through a service with --url URL"
+    await asyncio.to_thread(must_exist, path, instead)
+    with unless_served(path, instead):
+        store = await EdgeStore.open(path)
+    try:
+        names = [version.domain for version in await store.list()]
+        if name is None and len(names) != 1:
+            raise CommandError(f"name the --domain; {path} has {', '.join(names) or 'none'}")
+        yield await open_domain(store, name or names[0], clap)
+    finally:
+        await store.close()

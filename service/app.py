@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from service.auth.guard import Guard, check_exposure, load_keyring, watching_keys
+from service.http import connections
 from service.http.middleware import BodyLimit, BodyPace, BodyRule, RequestContext, SafeHeaders
 from service.http.problems import install_error_handler
 from service.loading import DEFAULT_LOADERS
@@ -61,8 +62,7 @@ def create_app(
         BodyRule("/v1/audio", settings.audio.max_bytes, variable_name("audio", "max_bytes")),
         BodyRule("/domains", settings.corpus.max_bytes, variable_name("corpus", "max_bytes")),
     )
-    server = settings.server
-    pace = BodyPace(server.client_seconds, server.upload_rate, variable_name("server", "upload_rate"))
+    pace = BodyPace(connections.CLIENT_SECONDS, connections.UPLOAD_RATE)
     app.add_middleware(BodyLimit, rules=rules, pace=pace)
     app.add_middleware(RequestContext, metrics=metrics, tracing=tracing)
     app.add_middleware(SafeHeaders)

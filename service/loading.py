@@ -33,7 +33,7 @@ def load_bundle(settings: Settings) -> LoadedBundle:
     from models.bundle.warming import warm
     from models.device.cores import share_cores
 
-    cores = share_cores(writers=settings.batching.writers)
+    cores = share_cores()
     torch.set_num_threads(cores.threads)
     loaded = load_any_bundle(settings.bundle, cache=settings.cache, wishes=wishes(settings))
     on_cpu = loaded.plan is None or loaded.plan.llm.value[0].type == "cpu"
@@ -82,7 +82,7 @@ def qdrant_config(settings: DatastoreSettings) -> "QdrantConfig":
 
     if settings.url is None:
         raise ValueError("the settings name no server")
-    apart = {"path", "url", "probe_seconds", "read_key", "write_key", "read_key_file", "write_key_file"}
+    apart = {"path", "url", "read_key", "write_key", "read_key_file", "write_key_file"}
     return QdrantConfig(
         settings.url,
         read_key=_secret("read_key", settings.read_key, settings.read_key_file),

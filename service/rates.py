@@ -12,6 +12,9 @@ _REMEMBERED = 4096
 
 Clock = Callable[[], float]
 
+RETRY_AFTER_SECONDS = 2
+"""Value of `Retry-After` before a rate is known."""
+
 
 class ServiceRate:
     """Cost worked off a second of work: a mean in which what was measured a half-life ago counts half.
@@ -49,10 +52,10 @@ class ServiceRate:
     def retry_after(self, waiting: float) -> int:
         """Whole seconds for `Retry-After`, from 1 to 600: when the cost that waits will have been worked off.
 
-        2 as long as nothing was measured.
+        `RETRY_AFTER_SECONDS` before anything was measured.
         """
         rate = self.per_second
-        seconds = 2.0 if rate is None else waiting / rate
+        seconds = RETRY_AFTER_SECONDS if rate is None else waiting / rate
         return min(_LATEST, max(_SOONEST, math.ceil(seconds)))
 
 

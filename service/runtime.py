@@ -20,11 +20,15 @@ from service.jobs.jobs import Jobs
 from service.jobs.records import JobRecord
 from service.jobs.registrar import Registrar
 from service.monitoring.metrics import Metrics
+from service.rates import RETRY_AFTER_SECONDS
 from service.settings import Settings
 from service.version import drcap_version
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+
+# Recordings that are decoded at the same time: a decoded one of 10 minutes holds 38 MB at 16 kHz.
+_AUDIO_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Runtime:
         self.settings = settings
         self.metrics = metrics
         self.captions = Permits("captions", settings, metrics)
-        self.audio_threads = ThreadPoolExecutor(settings.admission.decoders, thread_name_prefix="audio")
+        self.audio_threads = ThreadPoolExecutor(_AUDIO_THREADS, thread_name_prefix="audio")
         self.missing = {"bundle": "is loading", "datastore": "is opening", "jobs folder": "opens after them"}
         self._loaders = loaders
         self._parts: Parts | None = None
@@ -67,7 +71,7 @@ class Runtime:
         """The loaded parts. Raises `NotReady`, which names the missing parts."""
         if self._parts is None:
             what = "; ".join(f"the {part} {state}" for part, state in self.missing.items())
-            raise NotReady(f"not ready: {what}", {"Retry-After": str(self.settings.admission.retry_after_seconds)})
+            raise NotReady(f"not ready: {what}", {"Retry-After": str(RETRY_AFTER_SECONDS)})
         return self._parts
 
     def stalled(self) -> float:
@@ -85,7 +89,7 @@ class Runtime:
         models = BatchedModels(bundle, self.settings.batching, self.settings.admission.captions, self.metrics.queue)
         self._models = models
         await models.start()
-        captioner = Captioner(bundle, store, models, self.settings.segments, self.settings.batching)
+        captioner = Captioner(bundle, store, models, self.settings.batching)
         registrar = Registrar(store, bundle, models, self.settings.corpus)
         gauge = self.metrics.admitted.labels("registrations")
         opening = Jobs.open(registrar.carry_out, self.settings, gauge, self._count_job)

@@ -1,11 +1,12 @@
-"""Settings: every limit and path of the service, one class a concern, read from ``DRCAP_`` variables.
+"""Defines the settings of the service, one class for each concern. They are read from ``DRCAP_`` variables.
 
-``__`` separates the levels, so ``settings.audio.max_seconds`` is ``DRCAP_AUDIO__MAX_SECONDS``.
+``__`` separates the levels: ``settings.audio.max_seconds`` is ``DRCAP_AUDIO__MAX_SECONDS``.
+docs/settings.md lists them all.
 """
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
@@ -17,227 +18,220 @@ LEVEL = "__"
 
 
 class SettingsError(ValueError):
-    """A setting that is unknown or has no valid value; the message is for the person who set it."""
+    """A setting is unknown or has an invalid value. The message is for the person who set it."""
 
 
 class _Concern(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ServerSettings(_Concern):
-    """Where the service listens."""
+def _exclude(settings: BaseModel, concern: str, one: str, other: str) -> None:
+    """Raise `ValueError` if both settings of a concern have a value."""
+    if getattr(settings, one) is not None and getattr(settings, other) is not None:
+        raise ValueError(
+            f"{variable_name(concern, one)} and {variable_name(concern, other)} are both set; set one of them"
+        )
 
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on")
-    ops_host: str | None = Field(None, description="address of the port for operations; by default the same")
+
+class ServerSettings(_Concern):
+    """Where the service listens and how it stops."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    ops_host: str | None = Field(
+        None, description="Address of the port for operations. By default the address of the main port."
+    )
     ops_port: int | None = Field(
-        None, ge=1, le=65535, description="port of its own for /metrics, which the main one then lacks, and for probes"
+        None,
+        ge=1,
+        le=65535,
+        description="Separate port for `/metrics`, `/livez` and `/readyz`. The main port then has no `/metrics`.",
     )
-    drain_seconds: int = Field(30, ge=1, description="for what was let in, once the service is told to stop")
+    drain_seconds: int = Field(30, ge=1, description="Seconds after SIGTERM during which running requests may finish.")
     connections: int = Field(
-        500, ge=1, description="connections of clients open at a time; idle ones give way to new ones"
-    )
-    client_seconds: float = Field(
-        15.0, gt=0, description="for a client to send the headers of a request, and to take more of an answer"
-    )
-    upload_rate: int = Field(
-        500, ge=1, description="bytes a second that a body must bring, beyond its first client_seconds"
+        500,
+        ge=1,
+        description="Maximum number of open client connections. A new one replaces the one that is idle for longest.",
     )
 
 
 class AuthSettings(_Concern):
-    """Who may ask. Without keys everybody may, and the service listens to its own machine only."""
+    """Who may use the service. Without keys, everyone on this machine may, and nobody else."""
 
-    keys_file: Path | None = Field(None, description="file of keys, as `drcap keys new --file` writes it")
-    keys: SecretStr | None = Field(None, description="the same JSON, in the variable itself")
-    open: bool = Field(False, description="serve other machines without keys")
+    keys_file: Path | None = Field(None, description="File of keys, as `drcap keys new --file` writes it.")
+    keys: SecretStr | None = Field(None, description="Keys as JSON, in place of the file.")
+    open: bool = Field(False, description="Whether other machines may use the service without a key.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if self.keys_file is not None and self.keys is not None:
-            variables = (variable_name("auth", "keys_file"), variable_name("auth", "keys"))
-            raise ValueError(f"{variables[0]} and {variables[1]} are both set; set one of them")
+        _exclude(self, "auth", "keys_file", "keys")
         return self
 
 
 class LogSettings(_Concern):
     """What the service writes to stderr."""
 
-    format: Literal["text", "json"] = Field("text", description="text for people or json, one object a line")
+    format: Literal["text", "json"] = Field("text", description="Format of a line: `text` or `json`.")
     level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="debug, info, warning or error: the least that is written"
+        "info", description="Lowest level that is written: `debug`, `info`, `warning` or `error`."
     )
 
 
 class TracingSettings(_Concern):
-    """Where traces go. The SDK's own ``OTEL_`` variables say the rest."""
+    """Where traces go. The ``OTEL_`` variables of OpenTelemetry's SDK set everything else."""
 
     endpoint: str | None = Field(
         None,
         pattern=r"^https?://[^\s/]",
-        description="collector of traces (OTLP over HTTP), as http://host:4318",
+        description="URL of an OpenTelemetry collector (OTLP over HTTP), such as `http://host:4318`.",
     )
 
 
 class DatastoreSettings(_Concern):
-    """Where the domains are kept."""
+    """Where the domains are stored: in a folder, or on a Qdrant server if a URL is set."""
 
-    path: Path = Field(Path("data/domains"), description="folder of the embedded datastore, used without a URL")
+    path: Path = Field(Path("data/domains"), description="Folder of the embedded datastore. Unused if a URL is set.")
     url: str | None = Field(
-        None, pattern=r"^https?://[^\s/]", description="Qdrant server, as https://host:6333 (the port when left out)"
+        None,
+        pattern=r"^https?://[^\s/]",
+        description="URL of the Qdrant server, such as `https://host:6333`. The default port is 6333.",
     )
-    read_key: SecretStr | None = Field(None, description="API key of the Qdrant server for serving")
-    read_key_file: Path | None = Field(None, description="file that holds the read key")
-    write_key: SecretStr | None = Field(None, description="API key for registering; without one the read key")
-    write_key_file: Path | None = Field(None, description="file that holds the write key")
-    ca_file: Path | None = Field(None, description="certificates to check the Qdrant server's against")
+    read_key: SecretStr | None = Field(None, description="API key of the Qdrant server for reading.")
+    read_key_file: Path | None = Field(None, description="File that holds the key for reading.")
+    write_key: SecretStr | None = Field(
+        None, description="API key of the Qdrant server for registrations. By default the key for reading."
+    )
+    write_key_file: Path | None = Field(None, description="File that holds the key for registrations.")
+    ca_file: Path | None = Field(None, description="File of certificates that the Qdrant server must match.")
     prefix: str = Field(
         "drcap",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
-        description="start of the name of every collection and alias on the Qdrant server",
+        description="Prefix of every collection and alias on the Qdrant server.",
     )
-    timeout_seconds: float = Field(10.0, gt=0, description="for one answer to a search")
-    retry_seconds: float = Field(3.0, ge=0, description="for how long a failed read is tried again")
-    write_timeout_seconds: float = Field(60.0, gt=0, description="for one answer to a registration")
-    write_retry_seconds: float = Field(60.0, ge=0, description="for how long a failed write is tried again")
-    probe_seconds: float = Field(2.0, gt=0, description="within which the datastore answers /readyz")
-    upload_parallel: int = Field(4, ge=1, le=64, description="requests of one registration under way at a time")
-    shards: int | None = Field(None, ge=1, description="shards of a version; by default what the server chooses")
-    replication: int = Field(1, ge=1, description="copies of each shard")
-    write_consistency: int = Field(1, ge=1, description="copies that must confirm a write")
+    timeout_seconds: float = Field(10.0, gt=0, description="Seconds within which the Qdrant server answers a read.")
+    shards: int | None = Field(
+        None, ge=1, description="Number of shards of a domain's version. By default the server decides."
+    )
+    replication: int = Field(1, ge=1, description="Number of copies of each shard.")
+    write_consistency: int = Field(1, ge=1, description="Number of copies that confirm a write.")
     quantisation: Literal["none", "int8", "binary"] = Field(
-        "none", description="none, int8 or binary: what an index searches in before full vectors rescore"
+        "none",
+        description="Form of the vectors that an index searches before it rescores with full ones: `none`, `int8` or"
+        " `binary`.",
     )
     memory: Literal["cached", "cold"] = Field(
-        "cached", description="cached or cold: vectors and index in memory or on disk"
+        "cached", description="Place of vectors and index: `cached` in memory or `cold` on disk."
     )
-    exact_below: int = Field(100_000, ge=0, description="captions up to which the server searches a version exactly")
-    index_wait_seconds: float = Field(
-        600.0, ge=0, description="for how long a switch waits for the index of a larger version"
+    exact_below: int = Field(
+        100_000, ge=0, description="Number of captions up to which the server searches without an index."
     )
 
     @model_validator(mode="after")
     def _one_source_a_key(self) -> Self:
         for name in ("read_key", "write_key"):
-            if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
-                variables = (variable_name("datastore", name), variable_name("datastore", f"{name}_file"))
-                raise ValueError(f"{variables[0]} and {variables[1]} are both set; set one of them")
+            _exclude(self, "datastore", name, f"{name}_file")
         return self
 
 
 class AudioSettings(_Concern):
-    """What a recording may be."""
+    """How large a recording may be."""
 
-    max_bytes: int = Field(64 * 1024 * 1024, ge=1, description="bytes of the body of POST /caption")
-    max_seconds: float = Field(600.0, gt=0, description="seconds of audio once decoded")
-    min_seconds: float = Field(0.05, ge=0, description="seconds of audio below which nothing is captioned")
+    max_bytes: int = Field(64 * 1024 * 1024, ge=1, description="Maximum size of a request with a recording, in bytes.")
+    max_seconds: float = Field(600.0, gt=0, description="Maximum length of a recording, in seconds.")
 
 
 class CorpusSettings(_Concern):
-    """What the captions of a domain may be."""
+    """How large the captions of a domain may be."""
 
-    max_bytes: int = Field(
-        64 * 1024 * 1024,
-        ge=1,
-        description="bytes of a corpus, as it is sent",
+    max_bytes: int = Field(64 * 1024 * 1024, ge=1, description="Maximum size of a corpus as it is sent, in bytes.")
+    max_unpacked_bytes: int = Field(
+        1024 * 1024 * 1024, ge=1, description="Maximum size of a corpus after decompression, in bytes."
     )
-    max_unpacked_bytes: int = Field(1024 * 1024 * 1024, ge=1, description="bytes of a corpus once unpacked")
-    max_captions: int = Field(1_000_000, ge=1, description="captions of one domain")
-    max_caption_characters: int = Field(2_000, ge=1, description="characters of one caption")
+    max_captions: int = Field(1_000_000, ge=1, description="Maximum number of captions of a domain.")
+    max_caption_characters: int = Field(2_000, ge=1, description="Maximum length of a caption, in characters.")
 
 
 class AdmissionSettings(_Concern):
-    """How much work is let in; what comes on top is answered with 503 and Retry-After."""
+    """How much work the service accepts. It answers the rest with 503 and `Retry-After`."""
 
-    captions: int = Field(16, ge=1, description="caption requests under way or waiting")
-    registrations: int = Field(2, ge=1, description="registrations of domains under way; more wait as jobs")
-    decoders: int = Field(2, ge=1, description="recordings decoded at the same time")
-    retry_after_seconds: int = Field(2, ge=1, description="value of Retry-After where nothing was measured")
+    captions: int = Field(16, ge=1, description="Maximum number of caption requests that run or wait.")
+    registrations: int = Field(2, ge=1, description="Number of registrations that run at the same time.")
 
 
 class JobsSettings(_Concern):
-    """Where registrations are kept until they are done, and how many."""
+    """Where registrations are kept and how many may wait."""
 
-    path: Path = Field(Path("data/jobs"), description="folder of uploaded corpora and of the records of jobs")
-    waiting: int = Field(16, ge=0, description="registrations that wait, or are uploaded, beside those under way")
-    kept: int = Field(200, ge=0, description="finished jobs that are remembered")
-    kept_days: float = Field(7.0, gt=0, description="days a finished job is remembered")
+    path: Path = Field(Path("data/jobs"), description="Folder of uploaded corpora and job records.")
+    waiting: int = Field(
+        16, ge=0, description="Maximum number of registrations that are uploaded or wait, beside the running ones."
+    )
 
 
 class ClapSettings(_Concern):
-    """How the CLAP is run, where that is not as DRCAP_DEVICE says."""
+    """Where the CLAP runs, if not where `DRCAP_DEVICE` says."""
 
-    device: str | None = Field(None, min_length=1, description="device of the CLAP; by default DRCAP_DEVICE")
+    device: str | None = Field(None, min_length=1, description="Device of the CLAP. By default `DRCAP_DEVICE`.")
 
 
 class LlmSettings(_Concern):
-    """How the LLM is run, where that is not as DRCAP_DEVICE and the bundle say."""
+    """Where and how the LLM runs, if not as `DRCAP_DEVICE` and the bundle say."""
 
     device: str | None = Field(
-        None, min_length=1, description="device of the LLM, or GPUs with commas between for a copy on each"
+        None,
+        min_length=1,
+        description="Device of the LLM, or several GPUs separated by commas for a copy on each. By default"
+        " `DRCAP_DEVICE`.",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = Field(
-        None, description="auto, float32, bfloat16 or float16; by default what the bundle says"
+        None,
+        description="Type of the weights: `auto`, `float32`, `bfloat16` or `float16`. By default the bundle's choice.",
     )
     quantisation: Literal["none", "int8", "int4", "fp8"] | None = Field(
-        None, description="none, int8, int4 or fp8; by default what the bundle says, on a GPU none"
+        None,
+        description="Quantisation of the weights: `none`, `int8`, `int4` or `fp8`. By default the bundle's choice on"
+        " a CPU and `none` on a GPU.",
     )
 
 
 class BatchingSettings(_Concern):
-    """How much runs through a model at a time when many requests wait."""
+    """How much work a model does at a time."""
 
-    audio_seconds: float = Field(20.0, gt=0, description="seconds of audio the CLAP hears in one batch")
-    prompts: int = Field(8, ge=1, description="captions the LLM writes in one batch; a GPU takes more")
-    tokens: float = Field(2_500.0, gt=0, description="tokens of one batch of the LLM, read and expected")
-    writers: int | None = Field(
-        None,
+    prompts: int = Field(
+        8,
         ge=1,
-        description="batches that LLM and CLAP compute at a time on a CPU; by default 2, or one for every 4 cores",
-    )
-
-
-class SegmentsSettings(_Concern):
-    """How a recording is divided where its answer has times."""
-
-    window_seconds: float | None = Field(
-        None,
-        ge=1.0,
-        description="of a recording that are compared with the next, at most what the CLAP hears at once;"
-        " by default what the bundle says",
-    )
-    similarity: float | None = Field(
-        None,
-        ge=-1,
-        le=1,
-        description="cosine from which what follows each other is one segment with one caption;"
-        " by default what the bundle says",
+        description="Maximum number of captions in a batch of the LLM. Batches of the CLAP scale with it. A GPU takes"
+        " more.",
     )
 
 
 class TimeoutSettings(_Concern):
-    """How long a request may take, upload included; then it is answered with 504."""
+    """How long a request may take, including its upload. The service then answers with 504."""
 
-    caption_seconds: float = Field(120.0, gt=0, description="for POST /caption")
-    audio_minute_seconds: float = Field(
-        30.0, ge=0, description="more for POST /caption, for each minute of the recording"
+    caption_seconds: float = Field(
+        120.0, gt=0, description="Seconds for a caption. Each minute of the recording adds 30 seconds."
     )
     registration_seconds: float = Field(
-        3_600.0, gt=0, description="for the upload of a corpus, and with wait=true until it serves"
+        3_600.0,
+        gt=0,
+        description="Seconds for the upload of a corpus, or with `wait=true` until it is registered.",
     )
-    search_seconds: float = Field(30.0, gt=0, description="for GET /domains/{name}/search")
-    stall_seconds: float = Field(300.0, gt=0, description="without progress of a busy model until /livez fails")
+    search_seconds: float = Field(30.0, gt=0, description="Seconds for a search in a domain.")
+    stall_seconds: float = Field(
+        300.0, gt=0, description="Seconds without progress of a busy model after which `/livez` fails."
+    )
 
 
 class Settings(BaseSettings):
-    """All settings of the service."""
+    """What the service captions with."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=LEVEL, extra="forbid", frozen=True)
 
-    bundle: str = Field("embedded", min_length=1, description="folder or name of the bundle that captions")
-    device: str = Field("auto", min_length=1, description="auto, cpu, cuda, cuda:0, or cuda:0,cuda:1 and so on")
-    cache: Path | None = Field(None, description="folder for converted weights; by default ~/.cache/drcap")
-    key: SecretStr | None = Field(None, description="key that the drcap command itself presents to a service")
+    bundle: str = Field("embedded", min_length=1, description="Folder or name of the bundle.")
+    device: str = Field(
+        "auto", min_length=1, description="Device of the models: `auto`, `cpu`, `cuda`, `cuda:0` or `cuda:0,cuda:1`."
+    )
+    cache: Path | None = Field(None, description="Folder of converted weights. By default `~/.cache/drcap`.")
+    key: SecretStr | None = Field(None, description="API key with which the `drcap` command calls a service.")
     server: ServerSettings = ServerSettings()
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
@@ -250,7 +244,6 @@ class Settings(BaseSettings):
     clap: ClapSettings = ClapSettings()
     llm: LlmSettings = LlmSettings()
     batching: BatchingSettings = BatchingSettings()
-    segments: SegmentsSettings = SegmentsSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
 
 
@@ -258,12 +251,13 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from the process environment.
 
     Args:
-        environment: the names checked for unknown ones; the process environment when left out.
+        environment: names that are checked for unknown variables, by default those of the process environment.
 
     Raises:
-        SettingsError: a variable starts with ``DRCAP_`` and is no setting, or has no valid value.
+        SettingsError: a variable starts with ``DRCAP_`` and is unknown, or has an invalid value.
     """
-    _refuse_unknown(os.environ if environment is None else environment)
+    for name, nearest in unknown_variables(os.environ if environment is None else environment).items():
+        raise SettingsError(f"{name} is no setting of drcap; the nearest one is {nearest}")
     try:
         return Settings()
     except ValidationError as error:
@@ -272,30 +266,28 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def variable_name(*path: str) -> str:
-    """The variable that sets a setting: ``("audio", "max_seconds")`` -> ``DRCAP_AUDIO__MAX_SECONDS``."""
+    """Return the variable of a setting: ``("audio", "max_seconds")`` -> ``DRCAP_AUDIO__MAX_SECONDS``."""
     return PREFIX + LEVEL.join(path).upper()
 
 
 def known_variables() -> list[str]:
-    """Every variable the service reads, in the order of the classes."""
-    return [variable_name(*path) for path in _paths(Settings, ())]
-
-
-def _paths(model: type[BaseModel], prefix: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _paths(field.annotation, (*prefix, name))
-        else:
-            yield (*prefix, name)
+    """Return every variable that the service reads, in the order of the classes."""
+    inner = concerns()
+    return [
+        variable_name(*path)
+        for name in Settings.model_fields
+        for path in (((name, one) for one in inner[name].model_fields) if name in inner else ((name,),))
+    ]
 
 
 def unknown_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Each name that starts with ``DRCAP_`` and is no setting -> the nearest that is one."""
+    """Return each unknown name that starts with ``DRCAP_``, with the nearest known one."""
     known = known_variables()
     odd = (name for name in sorted(environment) if name.upper().startswith(PREFIX) and name.upper() not in known)
     return {name: difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0] for name in odd}
 
 
-def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    for name, nearest in unknown_variables(environment).items():
-        raise SettingsError(f"{name} is no setting of drcap; the nearest one is {nearest}")
+def concerns() -> dict[str, type[BaseModel]]:
+    """Return the class of each concern by its name in `Settings`."""
+    kinds = ((name, field.annotation) for name, field in Settings.model_fields.items())
+    return {name: kind for name, kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)}

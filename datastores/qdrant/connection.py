@@ -85,9 +85,7 @@ class Connection:
         reader = client or self._connect(read)
         writer = client or (reader if read == write else self._connect(write))
         self._reading = _Way(reader, config.timeout_seconds, config.retry_seconds, "TIMEOUT_SECONDS", "READ_KEY")
-        self._writing = _Way(
-            writer, config.write_timeout_seconds, config.write_retry_seconds, "WRITE_TIMEOUT_SECONDS", "WRITE_KEY"
-        )
+        self._writing = _Way(writer, config.write_timeout_seconds, config.write_retry_seconds, "URL", "WRITE_KEY")
 
     async def read(self, doing: str, call: Call[T]) -> T:
         """Ask with the read key. Raises `Missing`, `Forbidden`, `Refused` or `DatastoreUnavailable`."""

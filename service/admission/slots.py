@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from datastores.base import DomainBusy
 from service.errors import Overloaded
+from service.rates import RETRY_AFTER_SECONDS
 from service.settings import Settings, variable_name
 
 
@@ -20,7 +21,6 @@ class JobSlots:
         """
         self._drop_upload = drop_upload
         self._limit = settings.admission.registrations + settings.jobs.waiting
-        self._retry_after = str(settings.admission.retry_after_seconds)
         self._taken: dict[str, str] = {}
 
     @contextmanager
@@ -38,7 +38,7 @@ class JobSlots:
             raise Overloaded(
                 f"{len(self._taken)} registrations are under way or waiting, which is the limit"
                 f" ({variable_name('admission', 'registrations')} and {variable_name('jobs', 'waiting')})",
-                {"Retry-After": self._retry_after},
+                {"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
         job = secrets.token_hex(8)
         uploading = f"{job} (uploading)"

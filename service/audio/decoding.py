@@ -22,6 +22,8 @@ from service.settings import AudioSettings, variable_name
 
 LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
 _BLOCK_SAMPLES = 1 << 16
+# Seconds of audio below which a recording counts as empty.
+_MIN_SECONDS = 0.05
 # libsndfile's name of each format coarser than 16 bits -> its smallest step at a full scale of 1.
 _COARSE_STEPS = {"PCM_S8": 2.0**-7, "PCM_U8": 2.0**-7, "ULAW": 2.0**-12, "ALAW": 2.0**-11}
 
@@ -182,11 +184,8 @@ def _decode(data: bytes, sample_rate: int, limits: AudioSettings) -> Recording:
             )
         if frames == 0:
             raise EmptyAudio("the recording is empty: it has 0 samples")
-        if frames < limits.min_seconds * rate:
-            raise EmptyAudio(
-                f"the recording lasts {frames / rate:.4f} s; at least {limits.min_seconds} s are needed"
-                f" ({variable_name('audio', 'min_seconds')})"
-            )
+        if frames < _MIN_SECONDS * rate:
+            raise EmptyAudio(f"the recording lasts {frames / rate:.4f} s; at least {_MIN_SECONDS} s are needed")
         silent_peak = max(SILENT_PEAK, STEPS_OF_SILENCE * _COARSE_STEPS.get(file.subtype, 0.0))
     if downmix.cancelled:
         samples = _one_channel(data, downmix.loudest, sample_rate, limits, frames)

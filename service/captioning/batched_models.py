@@ -31,6 +31,10 @@ _TEXT_SECONDS = 0.3
 _TEMPLATE_TOKENS = 20
 _CHARACTERS_A_TOKEN = 4
 _EXPECTED_TOKENS = 16
+# For each prompt that a batch of the LLM may hold, it has at most this many tokens, read and expected, and a batch of
+# the CLAP at most this many seconds of audio. With the 8 prompts that suit two cores: 2,500 tokens and 20 seconds.
+_TOKENS_A_PROMPT = 312.5
+_AUDIO_SECONDS_A_PROMPT = 2.5
 # Items a call has in the queue at a time, so that a long recording neither fills the queue nor blocks others.
 _WINDOWS_AT_ONCE = 16
 _TEXTS_AT_ONCE = 64
@@ -64,10 +68,11 @@ class BatchedModels:
         """
         self._prompts_at_once = limits.prompts * len(bundle.decoders)
         turns = None if bundle.turns is None else Turns(bundle.turns)
+        texts, seconds = _TEXTS_AT_ONCE, _AUDIO_SECONDS_A_PROMPT * limits.prompts
         self._clap: Batcher[FloatArray | str, FloatArray] = Batcher(
             CLAP,
             _clap_work(bundle.clap, bundle.turns or 1),
-            Limits(limits.audio_seconds, max(_WINDOWS_AT_ONCE, _TEXTS_AT_ONCE), calls * _TEXTS_AT_ONCE),
+            Limits(seconds, max(_WINDOWS_AT_ONCE, texts), calls * texts),
             observer(CLAP),
             # The CLAP goes first, so that prompts gather in the LLM's queue and are written in larger batches.
             cores=None if turns is None else SharedCores(turns, ahead=True),
@@ -75,7 +80,7 @@ class BatchedModels:
         self._llm: Batcher[_Task, Generated] = Batcher(
             LLM,
             _writing_work(bundle.decoders),
-            Limits(limits.tokens, limits.prompts, calls * self._prompts_at_once),
+            Limits(_TOKENS_A_PROMPT * limits.prompts, limits.prompts, calls * self._prompts_at_once),
             observer(LLM),
             cores=None if turns is None else SharedCores(turns),
             source=self._clap,

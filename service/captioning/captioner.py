@@ -20,7 +20,7 @@ from service.captioning.progress import ProgressCounter, ProgressListener, ignor
 from service.captioning.segments import Segment, Timeline
 from service.captioning.sounds import Sound
 from service.captioning.stopwatch import Stopwatch
-from service.settings import BatchingSettings, SegmentsSettings
+from service.settings import BatchingSettings
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,12 @@ class Captioner:
         bundle: LoadedBundle,
         store: DomainStore,
         models: BatchedModels,
-        segments: SegmentsSettings | None = None,
         batching: BatchingSettings | None = None,
     ) -> None:
         self.bundle = bundle
         self._models = models
         self._writer = CaptionWriter(bundle, store, models)
-        wished, usual = segments or SegmentsSettings(), bundle.segments
-        self._segment_seconds = usual.window_seconds if wished.window_seconds is None else wished.window_seconds
-        self._similarity = usual.similarity if wished.similarity is None else wished.similarity
+        self._segment_seconds, self._similarity = bundle.segments.window_seconds, bundle.segments.similarity
         self._captions_at_once = (batching or BatchingSettings()).prompts * len(bundle.decoders)
 
     async def caption(

@@ -23,15 +23,24 @@ _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-lengt
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n"
 
 
-class Connection(H11Protocol):
-    """One connection of a client; `limits` are those of its server.
+CLIENT_SECONDS = 15.0
+"""Seconds for a client to send the head of a request or to take more of an answer: enough for a slow line, too few for
+silent clients to fill `DRCAP_SERVER__CONNECTIONS` for long."""
 
-    While no request is under way, the head of the next one must be whole within `client_seconds` of the first byte
-    that comes, even if that is the rest of a body that was answered early. An answer that is taken at less than
-    `upload_rate` is given up.
+UPLOAD_RATE = 500
+"""Bytes a second at which a client sends a body or takes an answer, after its first `CLIENT_SECONDS`. A slower client
+would hold a place that others wait for."""
+
+
+class Connection(H11Protocol):
+    """One connection of a client, of at most `most` that are open.
+
+    While no request is under way, the head of the next one must be complete within `CLIENT_SECONDS` of its first byte,
+    even if these bytes are the rest of a body that was answered early. An answer that is taken at less than
+    `UPLOAD_RATE` is given up.
     """
 
-    limits: ClassVar[ServerSettings]
+    most: ClassVar[int]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,7 +55,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.limits.connections and not self._made_room():
+        if len(self.connections) > self.most and not self._made_room():
             self._end(_TOO_MANY)
         else:
             self._within(self._head_is_late)
@@ -99,7 +108,7 @@ class Connection(H11Protocol):
 
     def _within(self, otherwise: Callable[[], None]) -> None:
         self._in_time()
-        self._timer = self.loop.call_later(self.limits.client_seconds, otherwise)
+        self._timer = self.loop.call_later(CLIENT_SECONDS, otherwise)
 
     def _be_taken(self) -> None:
         """See to it that what is still to be sent is taken, at a rate, or given up."""
@@ -107,8 +116,7 @@ class Connection(H11Protocol):
         self._within(self._is_taken)
 
     def _is_taken(self) -> None:
-        enough = self.limits.upload_rate * self.limits.client_seconds
-        if self._unsent() > self._untaken - enough:
+        if self._unsent() > self._untaken - UPLOAD_RATE * CLIENT_SECONDS:
             self.transport.abort()
         else:
             self._be_taken()
@@ -147,7 +155,7 @@ class Connection(H11Protocol):
 
 def server_config(app: ASGIApp, settings: ServerSettings, **options: Any) -> uvicorn.Config:
     """How uvicorn is to serve an app, within the bounds on connections; `options` are uvicorn's own."""
-    bounded = type("BoundedConnection", (Connection,), {"limits": settings})
+    bounded = type("BoundedConnection", (Connection,), {"most": settings.connections})
     return uvicorn.Config(_yielding(app), http=bounded, ws="none", **options)
 
 

@@ -166,11 +166,10 @@ class BodyRule:
 
 @dataclass(frozen=True)
 class BodyPace:
-    """The pace of a body: it may take `seconds`, and a second more for each `rate` bytes; `setting` names the rate."""
+    """The pace of a body: it may take `seconds`, and a second more for each `rate` bytes of it."""
 
     seconds: float
     rate: int
-    setting: str
 
 
 class BodyLimit:
@@ -241,6 +240,6 @@ def _too_large(rule: BodyRule, size: str) -> TooLarge:
 def _too_slow(pace: BodyPace, arrived: int) -> UploadTooSlow:
     return UploadTooSlow(
         f"only {arrived} bytes of the body have arrived; after {pace.seconds:g} s it must arrive at"
-        f" {pace.rate} bytes a second or more ({pace.setting})",
+        f" {pace.rate} bytes a second or more",
         {"Connection": "close"},
     )

@@ -3,15 +3,16 @@
 from datetime import UTC, datetime, timedelta
 
 from service.jobs.records import JobRecord
-from service.settings import JobsSettings
+
+# Number and age in days of the finished jobs that are remembered. Each is a file, which is read at every start.
+KEPT = 200
+KEPT_DAYS = 7.0
 
 
 class JobHistory:
-    """Finished jobs by id. The settings limit their number and age."""
+    """Finished jobs by id, at most `KEPT` that are not older than `KEPT_DAYS`."""
 
-    def __init__(self, settings: JobsSettings) -> None:
-        self._kept = settings.kept
-        self._age = timedelta(days=settings.kept_days)
+    def __init__(self) -> None:
         self.records: dict[str, JobRecord] = {}
 
     def add(self, record: JobRecord) -> None:
@@ -20,9 +21,9 @@ class JobHistory:
 
     def prune(self) -> list[str]:
         """Remove the oldest jobs over the limits. Return their ids."""
-        oldest = datetime.now(UTC) - self._age
+        oldest = datetime.now(UTC) - timedelta(days=KEPT_DAYS)
         newest_first = sorted(self.records.values(), key=_end_of, reverse=True)
-        doomed = [one.id for at, one in enumerate(newest_first) if at >= self._kept or _end_of(one) < oldest]
+        doomed = [one.id for at, one in enumerate(newest_first) if at >= KEPT or _end_of(one) < oldest]
         for job in doomed:
             del self.records[job]
         return doomed

@@ -71,7 +71,7 @@ class Jobs:
         self._gauge = running
         self._ended = ended
         self._permits = asyncio.Semaphore(settings.admission.registrations)
-        self._history = JobHistory(settings.jobs)
+        self._history = JobHistory()
         self._active: dict[str, _UnfinishedJob] = {}
         self._closing = False
         # One thread, so that the records of a job are written in order.

@@ -16,6 +16,9 @@ from service.http.deadlines import HEADER, Deadline, deadline_of
 from service.runtime import Runtime
 from service.settings import TimeoutSettings, variable_name
 
+AUDIO_MINUTE_SECONDS = 30.0
+"""Seconds by which each minute of a recording extends its deadline, because it has more parts to caption."""
+
 
 @dataclass(frozen=True)
 class CaptionRequest:
@@ -66,13 +69,11 @@ def due_for(first: Deadline, request: Request, recording: Recording, timeouts: T
         first: the deadline from the start of the request.
         request: the request; its `X-Request-Timeout` header still applies.
         recording: the decoded recording.
-        timeouts: the settings with the seconds for a request and for a minute of audio.
+        timeouts: the settings with the seconds for a request.
     """
-    limit = timeouts.caption_seconds + timeouts.audio_minute_seconds * recording.duration / 60
-    names = [variable_name("timeouts", name) for name in ("caption_seconds", "audio_minute_seconds")]
-    return deadline_of(
-        request.headers.get(HEADER), limit, f"{names[0]} and {names[1]}", lambda: first.at - first.seconds
-    )
+    limit = timeouts.caption_seconds + AUDIO_MINUTE_SECONDS * recording.duration / 60
+    source = f"{variable_name('timeouts', 'caption_seconds')} and {AUDIO_MINUTE_SECONDS:g} s for each minute of audio"
+    return deadline_of(request.headers.get(HEADER), limit, source, lambda: first.at - first.seconds)
 
 
 async def caption_recording(

@@ -286,7 +286,7 @@ async def test_more_requests_than_are_let_in_are_refused_with_retry_after(store:
 
 async def test_a_request_past_its_deadline_is_answered_with_504(store: MemoryStore) -> None:
     clap = GatedClap()
-    settings = Settings(timeouts=TimeoutSettings(caption_seconds=0.05, audio_minute_seconds=0.0))
+    settings = Settings(timeouts=TimeoutSettings(caption_seconds=0.05))
     async with serving(store, FakeBundle(clap=clap), settings) as client:
         late = await post(client, wav())
         assert_problem(late, 504, "deadline-passed", "DRCAP_TIMEOUTS__CAPTION_SECONDS")

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from datastores.base import DomainStore
 from service.app import create_app
+from service.http import connections
 from service.runtime import Loaders
 from service.settings import Settings
 from tests.fakes import FakeBundle, FakeClap
@@ -30,11 +31,11 @@ GRACE = 5.0
 
 
 @contextmanager
-def service(tmp_path: Path, megabytes: int = 0, **server: Any) -> Iterator[str]:
+def service(
+    tmp_path: Path, megabytes: int = 0, client_seconds: float = SECONDS, upload_rate: int = 500, **server: Any
+) -> Iterator[str]:
     """The service over fakes with the domain ``city``, as large as asked; gives its URL."""
-    settings = Settings.model_validate(
-        {"server": {"client_seconds": SECONDS} | server, "jobs": {"path": tmp_path / "jobs"}}
-    )
+    settings = Settings.model_validate({"server": server, "jobs": {"path": tmp_path / "jobs"}})
     clap = FakeClap()
     captions = [*CAPTIONS, *(f"{number:1000}" for number in range(1000 * megabytes))]
     vectors = np.resize(clap.embed_text(CAPTIONS), (len(captions), clap.embedding_dim))
@@ -44,10 +45,13 @@ def service(tmp_path: Path, megabytes: int = 0, **server: Any) -> Iterator[str]:
         await store.put("city", captions, vectors, clap.fingerprint)
         return store
 
-    app = create_app(settings, Loaders(lambda _: FakeBundle(), open_store))
-    with served(app, settings.server, timeout_keep_alive=1, log_config=None) as url:
-        eventually(lambda: httpx.get(f"{url}/readyz").status_code == 200)
-        yield url
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "CLIENT_SECONDS", client_seconds)
+        patch.setattr(connections, "UPLOAD_RATE", upload_rate)
+        app = create_app(settings, Loaders(lambda _: FakeBundle(), open_store))
+        with served(app, settings.server, timeout_keep_alive=1, log_config=None) as url:
+            eventually(lambda: httpx.get(f"{url}/readyz").status_code == 200)
+            yield url
 
 
 def eventually(holds: Any, seconds: float = GRACE) -> None:
@@ -106,7 +110,7 @@ def test_an_upload_at_a_byte_a_second_is_refused_and_holds_its_permit_no_longer(
         answer = client.dribble(wav(), 0.1, SECONDS + GRACE)
         assert status_of(answer) == 408
         assert b"urn:drcap:problem:upload-too-slow" in answer
-        assert b"(DRCAP_SERVER__UPLOAD_RATE)" in answer
+        assert b"at least 100000 bytes a second are needed" in answer
         assert client.closed_within(GRACE)
         assert nobody_is_let_in(url)
         assert hears(url)

@@ -11,7 +11,9 @@ from pathlib import Path
 import uvicorn
 
 from service.app import create_app
+from service.http import connections
 from service.http.connections import server_config
+from service.jobs import history
 from service.loading import open_store
 from service.monitoring.logs import set_up_logs
 from service.runtime import Loaders
@@ -27,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int)
     given = parser.parse_args(arguments)
     given.pid_file.write_text(str(os.getpid()))
+    connections.CLIENT_SECONDS, history.KEPT = 2.0, 20
     settings = load_settings()
     set_up_logs(settings.log)
     app = create_app(settings, Loaders(lambda _: FakeBundle(), open_store))

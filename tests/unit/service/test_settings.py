@@ -28,6 +28,7 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
         ("DRCAP_PORT", "DRCAP_SERVER__PORT"),
         ("DRCAP_BUNDEL", "DRCAP_BUNDLE"),
         ("drcap_server__hosts", "DRCAP_SERVER__HOST"),
+        ("DRCAP_DATASTORE__WRITE_TIMEOUT_SECONDS", "DRCAP_DATASTORE__TIMEOUT_SECONDS"),
     ],
 )
 def test_an_unknown_variable_is_an_error_that_names_the_nearest(

@@ -8,13 +8,14 @@ from datastores.base import DatastoreUnavailable
 from datastores.edge.store import EdgeStore
 from datastores.qdrant.config import QdrantConfig
 from datastores.qdrant.store import QdrantStore
+from service import loading
 from service.loading import open_store, qdrant_config
 from service.settings import DatastoreSettings, Settings, SettingsError, load_settings
 
 URL = "http://127.0.0.1:1"
 
 
-def test_every_choice_has_a_setting_of_the_same_name_and_default() -> None:
+def test_every_setting_has_the_default_of_the_configuration() -> None:
     assert qdrant_config(DatastoreSettings(url=URL)) == QdrantConfig(URL)
 
 
@@ -65,8 +66,11 @@ def test_a_key_and_its_file_exclude_each_other(monkeypatch: pytest.MonkeyPatch) 
     assert "secret;" not in str(refused.value)
 
 
-async def test_a_url_picks_the_server_and_its_absence_the_folder(tmp_path: Path) -> None:
-    on_server = await open_store(Settings(datastore=DatastoreSettings(url=URL, retry_seconds=0)))
+async def test_a_url_picks_the_server_and_its_absence_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "qdrant_config", lambda _: QdrantConfig(URL, retry_seconds=0))
+    on_server = await open_store(Settings(datastore=DatastoreSettings(url=URL)))
     assert isinstance(on_server, QdrantStore)
     await on_server.close()
     embedded = await open_store(Settings(datastore=DatastoreSettings(path=tmp_path)))

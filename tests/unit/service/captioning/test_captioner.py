@@ -18,7 +18,7 @@ from service.captioning.captioner import Caption, Captioner, CaptionOptions
 from service.captioning.progress import CaptionProgress, Stage
 from service.captioning.segments import Segment
 from service.captioning.stopwatch import Stopwatch
-from service.settings import BatchingSettings, SegmentsSettings
+from service.settings import BatchingSettings
 from tests.fakes import FakeBundle, FakeClap, FakeDecoder, FakeProjection, SteppingClap
 from tests.memory_store import MemoryStore
 from tests.recordings import tone
@@ -40,13 +40,11 @@ def recording(*pieces: FloatArray) -> Recording:
 
 
 @asynccontextmanager
-async def captioning(
-    bundle: LoadedBundle, store: DomainStore, segments: SegmentsSettings | None = None
-) -> AsyncIterator[Captioner]:
+async def captioning(bundle: LoadedBundle, store: DomainStore) -> AsyncIterator[Captioner]:
     models = BatchedModels(bundle, BatchingSettings(), calls=4)
     await models.start()
     try:
-        yield Captioner(bundle, store, models, segments)
+        yield Captioner(bundle, store, models)
     finally:
         await models.close()
 
@@ -171,7 +169,8 @@ async def test_parts_of_one_caption_that_follow_each_other_become_one_segment(st
 async def test_silence_has_no_caption_of_its_own_and_says_nothing_of_the_whole(store: MemoryStore) -> None:
     silence, decoder = np.zeros(8 * 16_000, np.float32), ReadingDecoder()
     heard = recording(silence, tone(6.0, hertz=400), silence, tone(6.0, hertz=1000), silence)
-    async with captioning(FakeBundle(decoder=decoder), store, SegmentsSettings(window_seconds=1.0)) as captioner:
+    bundle = FakeBundle(decoder=decoder, segments=SegmentsSection(window_seconds=1.0))
+    async with captioning(bundle, store) as captioner:
         made = await caption(captioner, store, heard, with_segments=True)
     assert [one.caption for one in made.segments] == ["Heard: tone 4", "Heard: tone 10"]
     assert_tiling(made.segments, 36.0)
@@ -200,10 +199,10 @@ async def test_a_clip_is_captioned_alike_with_and_without_segments(store: Memory
     for seconds in (1.0, 7.0, 30.0):
         for moment in (1.0, 2.0, 5.0):
             without, decoder = ReadingDecoder(), ReadingDecoder()
-            heard, segments = changing(max(4.0, seconds)), SegmentsSettings(window_seconds=moment)
-            async with captioning(FakeBundle(decoder=without), store, segments) as captioner:
+            heard, segments = changing(max(4.0, seconds)), SegmentsSection(window_seconds=moment)
+            async with captioning(FakeBundle(decoder=without, segments=segments), store) as captioner:
                 await caption(captioner, store, heard)
-            async with captioning(FakeBundle(decoder=decoder), store, segments) as captioner:
+            async with captioning(FakeBundle(decoder=decoder, segments=segments), store) as captioner:
                 made = await caption(captioner, store, heard, with_segments=True)
             np.testing.assert_array_equal(decoder.prompts[0].vector, without.prompts[0].vector)
             assert_tiling(made.segments, heard.duration)
@@ -219,7 +218,8 @@ async def test_windows_that_serve_the_clip_and_its_parts_are_heard_once(store: M
 
     for moment, windows in ((2.0, 5), (1.0, 5 + 10)):
         clap = CountingClap()
-        async with captioning(FakeBundle(clap=clap), store, SegmentsSettings(window_seconds=moment)) as captioner:
+        bundle = FakeBundle(clap=clap, segments=SegmentsSection(window_seconds=moment))
+        async with captioning(bundle, store) as captioner:
             await caption(captioner, store, recording(tone(10.0)), with_segments=True)
         assert clap.heard == windows
 
@@ -227,17 +227,17 @@ async def test_windows_that_serve_the_clip_and_its_parts_are_heard_once(store: M
 @pytest.mark.parametrize("seconds", [1.0, 7.3, 30.0])
 async def test_a_clap_that_hears_in_steps_hears_no_second_twice(store: MemoryStore, seconds: float) -> None:
     clap, heard = SteppingClap(), recording(tone(seconds))
-    async with captioning(FakeBundle(clap=clap), store, SegmentsSettings(window_seconds=1.0)) as captioner:
+    async with captioning(FakeBundle(clap=clap, segments=SegmentsSection(window_seconds=1.0)), store) as captioner:
         await caption(captioner, store, heard, with_segments=True)
     assert clap.samples == len(heard.samples)
 
 
 async def test_parts_of_what_is_heard_in_steps_lie_where_the_sound_changes(store: MemoryStore) -> None:
     heard = recording(tone(5.0, hertz=400), tone(6.0, hertz=1000), tone(7.0, hertz=2000))
-    without, decoder, segments = ReadingDecoder(), ReadingDecoder(), SegmentsSettings(window_seconds=2.0)
-    async with captioning(FakeBundle(clap=SteppingClap(), decoder=decoder), store, segments) as captioner:
+    without, decoder, segments = ReadingDecoder(), ReadingDecoder(), SegmentsSection(window_seconds=2.0)
+    async with captioning(FakeBundle(clap=SteppingClap(), decoder=decoder, segments=segments), store) as captioner:
         made = await caption(captioner, store, heard, with_segments=True)
-    async with captioning(FakeBundle(clap=SteppingClap(), decoder=without), store, segments) as captioner:
+    async with captioning(FakeBundle(clap=SteppingClap(), decoder=without, segments=segments), store) as captioner:
         await caption(captioner, store, heard)
     assert [one.caption for one in made.segments] == ["Heard: tone 4", "Heard: tone 10", "Heard: tone 20"]
     assert_tiling(made.segments, 18.0)
@@ -262,15 +262,11 @@ async def test_sounds_are_told_with_when_they_are_heard_and_silence_has_none(sto
     assert made.sounds == ()
 
 
-@pytest.mark.parametrize(
-    ("wished", "captions"), [(SegmentsSettings(), 1), (SegmentsSettings(similarity=1.0, window_seconds=2.0), 3)]
-)
-async def test_recordings_are_divided_as_the_bundle_says_unless_the_settings_say_otherwise(
-    store: MemoryStore, wished: SegmentsSettings, captions: int
-) -> None:
+@pytest.mark.parametrize(("similarity", "captions"), [(-1.0, 1), (1.0, 3)])
+async def test_recordings_are_divided_as_the_bundle_says(store: MemoryStore, similarity: float, captions: int) -> None:
     decoder = ReadingDecoder()
-    bundle = FakeBundle(decoder=decoder, segments=SegmentsSection(similarity=-1.0, window_seconds=2.0))
-    async with captioning(bundle, store, wished) as captioner:
+    bundle = FakeBundle(decoder=decoder, segments=SegmentsSection(similarity=similarity, window_seconds=2.0))
+    async with captioning(bundle, store) as captioner:
         await caption(captioner, store, recording(tone(2.0, hertz=400), tone(2.0, hertz=1000)), with_segments=True)
     assert len(decoder.prompts) == captions
 

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from service.errors import JobCancelled, JobInterrupted, JobsFolderFailed, UnknownJob
+from service.jobs import history
 from service.jobs.jobs import Jobs, RunJob
 from service.jobs.records import JobKind, JobProgress, JobRecord, JobState
 from service.jobs.registration_tracker import RegistrationTracker
@@ -174,15 +175,18 @@ async def test_what_a_kill_leaves_is_removed_at_the_next_start(settings: Setting
     await jobs.close()
 
 
-async def test_finished_jobs_are_forgotten_by_number_and_age(settings: Settings, tmp_path: Path) -> None:
-    few = settings.model_copy(update={"jobs": JobsSettings(path=tmp_path / "jobs", kept=2, kept_days=1)})
+async def test_finished_jobs_are_forgotten_by_number_and_age(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "KEPT", 2)
+    monkeypatch.setattr(history, "KEPT_DAYS", 1)
     worker = Worker()
     worker.gate.set()
-    await (await opened(worker, few)).close()
+    await (await opened(worker, settings)).close()
     for name, age in (("new", 0), ("aged", 2)):
         old = record(name, state=JobState.failed, finished=NOW - timedelta(days=age))
-        (few.jobs.path / f"{name}.json").write_text(old.model_dump_json())
-    jobs = await opened(worker, few)
+        (settings.jobs.path / f"{name}.json").write_text(old.model_dump_json())
+    jobs = await opened(worker, settings)
     assert [one.id for one in jobs.list()] == ["new"]
     made = []
     for _ in range(3):
@@ -192,7 +196,7 @@ async def test_finished_jobs_are_forgotten_by_number_and_age(settings: Settings,
     assert {one.id for one in jobs.list()} == set(made[1:])
     with pytest.raises(UnknownJob):
         jobs.get(made[0])
-    await until(lambda: names(few) == {f"{job}.json" for job in made[1:]})
+    await until(lambda: names(settings) == {f"{job}.json" for job in made[1:]})
     await jobs.close()
 
 

@@ -9,7 +9,7 @@ from service.http.deadlines import HEADER, Deadline
 from service.routes.caption_steps import due_for
 from service.settings import TimeoutSettings
 
-LIMITS = TimeoutSettings(caption_seconds=120.0, audio_minute_seconds=30.0)
+LIMITS = TimeoutSettings(caption_seconds=120.0)
 FIRST = Deadline(1000.0 + 120.0, 120.0, "DRCAP_TIMEOUTS__CAPTION_SECONDS")
 
 
@@ -27,7 +27,7 @@ def test_a_longer_recording_is_due_later(seconds: float, expected: float) -> Non
     due = due_for(FIRST, asking(None), lasting(seconds), LIMITS)
     assert due.seconds == expected
     assert due.at == 1000.0 + expected
-    assert due.source == "DRCAP_TIMEOUTS__CAPTION_SECONDS and DRCAP_TIMEOUTS__AUDIO_MINUTE_SECONDS"
+    assert due.source == "DRCAP_TIMEOUTS__CAPTION_SECONDS and 30 s for each minute of audio"
 
 
 def test_what_the_client_asks_for_still_counts() -> None:

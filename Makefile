@@ -3,6 +3,7 @@
 # make check   run the linters and the slow tests
 # make kernels run again what must depend neither on threads nor on the processor, as on a plainer one
 # make serve   run the service in the foreground
+# make settings write docs/settings.md from the classes of the settings
 # make method  measure everything docs/method.md states; DATA names a folder with audio.csv and captions/
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check kernels lint serve audio method clean
+.PHONY: help install demo test check kernels lint serve settings audio method clean
 
 # Recordings and captions to measure with: audio.csv and captions/NAME.csv.gz. The reports go to $(REPORTS).
 DATA ?=
@@ -55,6 +56,9 @@ install: $(VENV)/dev.stamp
 
 demo: $(VENV)/base.stamp
 	@$(BIN)/drcap demo
+
+settings: $(VENV)/base.stamp
+	@$(BIN)/python -m service.settings_page > docs/settings.md
 
 serve: $(VENV)/base.stamp
 	@exec $(BIN)/drcap serve

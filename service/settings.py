@@ -34,7 +34,7 @@ def _exclude(settings: BaseModel, concern: str, one: str, other: str) -> None:
 
 
 class ServerSettings(_Concern):
-    """Where the service listens and how it stops."""
+    """Addresses, connections and shutdown of the service."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
@@ -56,11 +56,11 @@ class ServerSettings(_Concern):
 
 
 class AuthSettings(_Concern):
-    """Who may use the service. Without keys, everyone on this machine may, and nobody else."""
+    """Access to the service. Without keys, it listens to its own machine only."""
 
     keys_file: Path | None = Field(None, description="File of keys, as `drcap keys new --file` writes it.")
     keys: SecretStr | None = Field(None, description="Keys as JSON, in place of the file.")
-    open: bool = Field(False, description="Whether other machines may use the service without a key.")
+    open: bool = Field(False, description="Permission for other machines to use the service without a key.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -69,7 +69,7 @@ class AuthSettings(_Concern):
 
 
 class LogSettings(_Concern):
-    """What the service writes to stderr."""
+    """Log lines on stderr."""
 
     format: Literal["text", "json"] = Field("text", description="Format of a line: `text` or `json`.")
     level: Literal["debug", "info", "warning", "error"] = Field(
@@ -78,7 +78,7 @@ class LogSettings(_Concern):
 
 
 class TracingSettings(_Concern):
-    """Where traces go. The ``OTEL_`` variables of OpenTelemetry's SDK set everything else."""
+    """Traces of requests. The ``OTEL_`` variables of OpenTelemetry's SDK set everything else."""
 
     endpoint: str | None = Field(
         None,
@@ -88,7 +88,7 @@ class TracingSettings(_Concern):
 
 
 class DatastoreSettings(_Concern):
-    """Where the domains are stored: in a folder, or on a Qdrant server if a URL is set."""
+    """Storage of the domains: a folder, or a Qdrant server if a URL is set."""
 
     path: Path = Field(Path("data/domains"), description="Folder of the embedded datastore. Unused if a URL is set.")
     url: str | None = Field(
@@ -134,14 +134,14 @@ class DatastoreSettings(_Concern):
 
 
 class AudioSettings(_Concern):
-    """How large a recording may be."""
+    """Size of a recording."""
 
     max_bytes: int = Field(64 * 1024 * 1024, ge=1, description="Maximum size of a request with a recording, in bytes.")
     max_seconds: float = Field(600.0, gt=0, description="Maximum length of a recording, in seconds.")
 
 
 class CorpusSettings(_Concern):
-    """How large the captions of a domain may be."""
+    """Size of a domain's corpus."""
 
     max_bytes: int = Field(64 * 1024 * 1024, ge=1, description="Maximum size of a corpus as it is sent, in bytes.")
     max_unpacked_bytes: int = Field(
@@ -152,14 +152,14 @@ class CorpusSettings(_Concern):
 
 
 class AdmissionSettings(_Concern):
-    """How much work the service accepts. It answers the rest with 503 and `Retry-After`."""
+    """Amount of work that the service accepts. It answers the rest with 503 and `Retry-After`."""
 
     captions: int = Field(16, ge=1, description="Maximum number of caption requests that run or wait.")
     registrations: int = Field(2, ge=1, description="Number of registrations that run at the same time.")
 
 
 class JobsSettings(_Concern):
-    """Where registrations are kept and how many may wait."""
+    """Storage and queue of registrations."""
 
     path: Path = Field(Path("data/jobs"), description="Folder of uploaded corpora and job records.")
     waiting: int = Field(
@@ -168,13 +168,13 @@ class JobsSettings(_Concern):
 
 
 class ClapSettings(_Concern):
-    """Where the CLAP runs, if not where `DRCAP_DEVICE` says."""
+    """Device of the CLAP."""
 
     device: str | None = Field(None, min_length=1, description="Device of the CLAP. By default `DRCAP_DEVICE`.")
 
 
 class LlmSettings(_Concern):
-    """Where and how the LLM runs, if not as `DRCAP_DEVICE` and the bundle say."""
+    """Device and precision of the LLM."""
 
     device: str | None = Field(
         None,
@@ -194,7 +194,7 @@ class LlmSettings(_Concern):
 
 
 class BatchingSettings(_Concern):
-    """How much work a model does at a time."""
+    """Amount of work that a model does at a time."""
 
     prompts: int = Field(
         8,
@@ -205,7 +205,7 @@ class BatchingSettings(_Concern):
 
 
 class TimeoutSettings(_Concern):
-    """How long a request may take, including its upload. The service then answers with 504."""
+    """Time limits. A request that takes longer, including its upload, is answered with 504."""
 
     caption_seconds: float = Field(
         120.0, gt=0, description="Seconds for a caption. Each minute of the recording adds 30 seconds."
@@ -222,7 +222,7 @@ class TimeoutSettings(_Concern):
 
 
 class Settings(BaseSettings):
-    """What the service captions with."""
+    """The bundle, its device and its cache, and the key of the `drcap` command."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=LEVEL, extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""Rates: how fast the service works, and how fast one caller may ask. Times are of a monotonic clock."""
+"""Measures the rate of the service and limits the rate of a caller. Times are seconds of a monotonic clock."""
 
 import math
 import time
@@ -17,15 +17,15 @@ RETRY_AFTER_SECONDS = 2
 
 
 class ServiceRate:
-    """Cost worked off a second of work: a mean in which what was measured a half-life ago counts half.
+    """Mean cost processed in a second of work. A measurement counts half after each half-life.
 
-    Time without work is not counted, so the estimate is of the capacity and not of the load.
+    Idle time is not counted: the rate estimates the capacity, not the load.
     """
 
     def __init__(self, half_life: float = 60.0, clock: Clock = time.monotonic) -> None:
         """
         Args:
-            half_life: seconds.
+            half_life: seconds after which a measurement counts half.
             clock: monotonic seconds.
         """
         self._half_life = half_life
@@ -35,7 +35,7 @@ class ServiceRate:
         self._at = clock()
 
     def record(self, cost: float, seconds: float) -> None:
-        """A batch of this cost took so many seconds."""
+        """Record a batch of this cost that took this many seconds."""
         now = self._clock()
         kept = 0.5 ** ((now - self._at) / self._half_life)
         self._cost = self._cost * kept + cost
@@ -44,15 +44,15 @@ class ServiceRate:
 
     @property
     def per_second(self) -> float | None:
-        """Cost a second; none before anything was measured."""
+        """Return the cost processed in a second; None before the first measurement."""
         if self._cost <= 0 or self._seconds <= 0:
             return None
         return self._cost / self._seconds
 
     def retry_after(self, waiting: float) -> int:
-        """Whole seconds for `Retry-After`, from 1 to 600: when the cost that waits will have been worked off.
+        """Return seconds until the waiting cost has been processed, as a whole number from 1 to 600.
 
-        `RETRY_AFTER_SECONDS` before anything was measured.
+        Before the first measurement it is `RETRY_AFTER_SECONDS`.
         """
         rate = self.per_second
         seconds = RETRY_AFTER_SECONDS if rate is None else waiting / rate
@@ -66,7 +66,7 @@ class _Bucket:
 
 
 class TokenBuckets:
-    """A bucket of tokens a key: full at first, filled at a steady rate, emptied by requests."""
+    """Keeps one bucket of tokens for each key: full at first, refilled at a steady rate, emptied by requests."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -76,22 +76,22 @@ class TokenBuckets:
         """Take one token of a key.
 
         Args:
-            key: who asks.
-            per_second: tokens that come in a second, above 0.
-            burst: tokens a full bucket holds, at least 1.
+            key: the caller.
+            per_second: tokens added in a second, above 0.
+            burst: tokens of a full bucket, at least 1.
 
         Returns:
-            0 if there was one; else nothing is taken, and it is the seconds until there will be one.
+            0 if a token was taken, otherwise the seconds until there is one.
 
         Raises:
-            ValueError: a rate or burst by which no token would ever come.
+            ValueError: the rate or the burst is too small for a token.
         """
         if not per_second > 0 or not burst >= 1:
             raise ValueError(f"a rate is above 0 and a burst at least 1, got {per_second} and {burst}")
         now = self._clock()
         bucket = self._buckets.pop(key, None) or _Bucket(burst, now)
         self._buckets[key] = bucket
-        # Beyond this many keys the one that asked longest ago is forgotten: its bucket is the likeliest to be full.
+        # The key that asked longest ago is forgotten: its bucket is the likeliest to be full.
         if len(self._buckets) > _REMEMBERED:
             self._buckets.popitem(last=False)
         bucket.tokens = min(burst, bucket.tokens + (now - bucket.filled) * per_second)

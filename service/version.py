@@ -1,11 +1,11 @@
-"""Which drcap this is."""
+"""Tells the version of drcap."""
 
 from importlib.metadata import PackageNotFoundError, version
 
 
 def drcap_version() -> str:
-    """The version of the installed package."""
+    """Return the version of the installed package."""
     try:
         return version("drcap")
-    except PackageNotFoundError:  # run from a checkout that was not installed
+    except PackageNotFoundError:  # a checkout that is not installed
         return "0+unknown"

@@ -1,7 +1,7 @@
-"""Micro-batching: what many requests ask of one model at the same time runs together.
+"""Batches the items that many requests send to one model at the same time.
 
-A batch is whatever waits when the model is free, so a lone request never waits for company and batches grow with
-the load. It closes on its cost and its count. Everything but the model's own work happens in the event loop.
+A batch takes the items that wait when the model is free: a lone request does not wait, and batches grow with the load.
+A batch is bounded in cost and count. Everything except the model's own work happens in the event loop.
 """
 
 import asyncio
@@ -12,14 +12,15 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Generic
 
-from service.batching.queue import BatcherClosed, BatchQueue, Entry, Expired, Item, Priority, QueueFull, Result
-from service.batching.runner import BatchRunner, Gone, Limits, Observer, Unobserved, Work
+from service.batching.queue import BatcherClosed, BatchQueue, Expired, Item, Priority, QueuedItem, QueueFull, Result
+from service.batching.runner import BatchRunner, BatchWork, Gone, Limits, Observer, Unobserved
 from service.batching.turns import SharedCores
 from service.batching.worker import Worker, WorkerDied
 from service.monitoring import tracing
 from service.rates import ServiceRate
 
 __all__ = [
+    "BatchWork",
     "Batcher",
     "BatcherClosed",
     "Expired",
@@ -29,7 +30,6 @@ __all__ = [
     "Priority",
     "QueueFull",
     "Unobserved",
-    "Work",
     "WorkerDied",
 ]
 
@@ -42,7 +42,7 @@ class Batcher(Generic[Item, Result]):
     def __init__(
         self,
         name: str,
-        work: Work[Item, Result],
+        work: BatchWork[Item, Result],
         limits: Limits,
         observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -51,13 +51,13 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         """
         Args:
-            name: of the threads, and in errors.
-            work: what is done with the items.
-            limits: of a batch and of the queue.
+            name: name of the threads, also used in errors.
+            work: how items are processed.
+            limits: bounds of a batch and of the queue.
             observer: is told what happens.
-            clock: monotonic, in seconds.
-            cores: the part in the turns of several models; none where the model has its device to itself.
-            source: whose results become items of this one.
+            clock: monotonic seconds.
+            cores: how the model shares its cores with others; None if it has its device to itself.
+            source: batcher whose results become items of this one.
         """
         self._name = name
         self._cores = cores
@@ -76,34 +76,34 @@ class Batcher(Generic[Item, Result]):
         ]
         self._arrivals = [asyncio.Event() for _ in runs]
         self._jobs = asyncio.Semaphore(limits.job_calls)
-        self._unresolved: set[Entry[Item, Result]] = set()
+        self._unresolved: set[QueuedItem[Item, Result]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
 
     async def start(self) -> None:
-        """Begin to serve; `close` ends it."""
+        """Begin to run batches, until `close`."""
         pairs = zip(self._runners, self._arrivals, strict=True)
         self._tasks = [asyncio.create_task(self._serve(*pair), name=self._name) for pair in pairs]
 
     async def run(
         self, items: Sequence[Item], *, priority: Priority = Priority.INTERACTIVE, deadline: float = math.inf
     ) -> list[Result]:
-        """The results of items, in order, from batches that may hold others' items too.
+        """Return the results of items, in order. Their batches may hold other callers' items too.
 
-        All are let in or none. When one fails, or the caller is cancelled, the rest is dropped: at once where it
-        waits, as soon as the model asks where it runs.
+        Either all items are queued or none. If one fails or the caller is cancelled, the others are dropped: waiting
+        ones at once, running ones as soon as the model calls its `gone` argument.
 
         Args:
-            items: what the model is given.
+            items: inputs of the model.
             priority: a job's items go behind interactive ones, and wait for room instead of being refused.
-            deadline: when the results are of no use any more, by the batcher's clock.
+            deadline: time of the batcher's clock after which the results are of no use.
 
         Raises:
-            QueueFull: `Limits.capacity` would be exceeded. A call larger than it is let in when nothing waits.
+            QueueFull: `Limits.capacity` would be exceeded. A call larger than it is accepted when nothing waits.
             BatcherClosed: the batcher is closed.
             Expired: the deadline passed.
-            WorkerDied: the thread died of one of the items, twice.
-            Exception: what the model raises for one of the items alone.
+            WorkerDied: the thread died twice of one of the items.
+            Exception: an error of the model for one of the items alone.
         """
         if not items:
             return []
@@ -116,15 +116,15 @@ class Batcher(Generic[Item, Result]):
         return await self._results(items, priority, deadline)
 
     def retry_after(self) -> int:
-        """In how many seconds what waits will have been worked off, at the measured rate."""
+        """Return seconds until the queue has drained, at the measured rate."""
         return self.rate.retry_after(sum(entry.cost for entry in self._queue.waiting()) / len(self._runners))
 
     def stalled(self) -> float:
-        """Seconds since the model last made progress in what it is doing; 0 when idle."""
+        """Return seconds since the busy model last made progress; 0 if it is idle."""
         return max(worker.stalled() for worker in self._workers)
 
     async def finished(self, seconds: float) -> bool:
-        """Wait until what is in and somebody waits for is done; false where nothing is, or not in so many seconds."""
+        """Wait for all interactive items. Return False if there are none, or after this many seconds."""
         futures = [entry.future for entry in self._unresolved if entry.priority is Priority.INTERACTIVE]
         if not futures or seconds <= 0:
             return False
@@ -132,7 +132,7 @@ class Batcher(Generic[Item, Result]):
         return not pending
 
     async def close(self) -> None:
-        """Take nothing more in, fail what is in with `BatcherClosed`, and let the threads end after their calls."""
+        """Refuse new items, fail the others with `BatcherClosed`, and let the threads end after their calls."""
         self._closed = True
         for task in self._tasks:
             task.cancel()
@@ -143,12 +143,12 @@ class Batcher(Generic[Item, Result]):
             worker.close()
 
     async def ended(self, seconds: float) -> bool:
-        """Once closed, wait for the threads to end; whether all did within so many seconds."""
+        """Wait for the threads of a closed batcher. Return False if one still runs after this many seconds."""
         return all(await asyncio.gather(*(worker.ended(seconds) for worker in self._workers)))
 
     async def _results(self, items: Sequence[Item], priority: Priority, deadline: float) -> list[Result]:
         if self._closed:
-            raise BatcherClosed(f"{self._name} takes nothing in any more")
+            raise BatcherClosed(f"{self._name} takes no more items")
         entries = [self._entry(item, priority, deadline) for item in items]
         for entry in entries:
             self._admit(entry)
@@ -164,12 +164,12 @@ class Batcher(Generic[Item, Result]):
             tracing.add("queue_seconds", max((entry.taken or now) - entry.arrived for entry in entries))
             self._observer.depth(len(self._queue.waiting()))
 
-    def _entry(self, item: Item, priority: Priority, deadline: float) -> Entry[Item, Result]:
+    def _entry(self, item: Item, priority: Priority, deadline: float) -> QueuedItem[Item, Result]:
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         work = self._work
-        return Entry(item, work.key(item), work.cost(item), future, priority, self._clock(), deadline)
+        return QueuedItem(item, work.key(item), work.cost(item), future, priority, self._clock(), deadline)
 
-    def _admit(self, entry: Entry[Item, Result]) -> None:
+    def _admit(self, entry: QueuedItem[Item, Result]) -> None:
         self._unresolved.add(entry)
         entry.future.add_done_callback(lambda _: self._unresolved.discard(entry))
         self._queue.put(entry)
@@ -180,16 +180,16 @@ class Batcher(Generic[Item, Result]):
             arrival.clear()
             while self._queue.waiting():
                 await self._gather()
-                # The turn first: the batch then holds what has come while it was waited for.
+                # The turn comes first: the batch then holds all items that arrived until it was given.
                 async with self._turn():
                     await self._run_batches(runner)
                 if self._cores is not None and not self._cores.ahead:
                     await asyncio.sleep(self._cores.pause)
 
     async def _gather(self) -> None:
-        """Wait for what the source is at, if that would join a small batch: two by themselves cost more than a pair.
+        """Wait for the items that the source computes, if the batch is small: two batches of one cost more than a pair.
 
-        Half a full batch costs little more an item than a full one, which waiting would leave a core idle for.
+        From half a full batch on, an item costs little more than in a full one, and waiting would leave a core idle.
         """
         if self._cores is None or self._source is None:
             return
@@ -198,7 +198,7 @@ class Batcher(Generic[Item, Result]):
         while len(self._queue.waiting()) < few and sum(not one.busy for one in self._runners) == 1:
             if not await self._source.finished(until - self._clock()):
                 return
-            # What was heard is looked up in the domain first.
+            # A result of the source passes through a search of the domain first.
             await asyncio.sleep(self._cores.pause)
 
     async def _run_batches(self, runner: BatchRunner[Item, Result]) -> None:
@@ -213,15 +213,15 @@ class Batcher(Generic[Item, Result]):
         return nullcontext() if self._cores is None else self._cores.turns.turn(self._ahead())
 
     def _ahead(self) -> bool:
-        """Jobs never are."""
+        """Return whether the batcher comes before others. For jobs it never does."""
         return self._cores is not None and self._cores.ahead and bool(self._queue.waiting(Priority.INTERACTIVE))
 
     def _share(self) -> int:
-        """Items a batch may hold: what waits is shared out among the replicas that have nothing to do."""
+        """Return the maximum size of a batch. Idle replicas share the waiting items."""
         idle = sum(not runner.busy for runner in self._runners)
         return min(self._limits.max_count, math.ceil(len(self._queue.waiting()) / max(1, idle)))
 
-    async def _run(self, runner: BatchRunner[Item, Result], batch: list[Entry[Item, Result]]) -> None:
+    async def _run(self, runner: BatchRunner[Item, Result], batch: list[QueuedItem[Item, Result]]) -> None:
         try:
             now = self._clock()
             self._observer.depth(len(self._queue.waiting()))
@@ -230,7 +230,7 @@ class Batcher(Generic[Item, Result]):
                 self._observer.waited(now - entry.arrived)
             await runner.run(batch)
         except Exception as error:
-            # A mistake in here must neither end the serving nor leave a client waiting.
+            # An error here must neither end the serving task nor leave a client waiting.
             logger.exception("%s could not run a batch of %d", self._name, len(batch))
             for entry in batch:
                 entry.fail(error)

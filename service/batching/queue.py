@@ -1,4 +1,4 @@
-"""What waits for a model: entries in the order they are to be served, and how a batch is taken from them."""
+"""Orders the items that wait for a model and takes batches from them."""
 
 import asyncio
 import bisect
@@ -14,7 +14,7 @@ _LIVES = 2
 
 
 class QueueFull(Exception):
-    """There is no room for these items; `retry_after` is in how many seconds there should be."""
+    """The queue has no room for these items. `retry_after`: seconds until it should have room."""
 
     def __init__(self, name: str, waiting: int, retry_after: int) -> None:
         super().__init__(f"{waiting} items wait for {name} already")
@@ -22,7 +22,7 @@ class QueueFull(Exception):
 
 
 class BatcherClosed(Exception):
-    """The batcher takes nothing in any more."""
+    """The batcher takes no more items."""
 
 
 class Expired(Exception):
@@ -30,25 +30,25 @@ class Expired(Exception):
 
 
 class Priority(Enum):
-    """Whether a person waits for the answer, or a job that runs in the background."""
+    """Who waits for a result: a person, or a job in the background."""
 
     INTERACTIVE = "interactive"
     JOB = "job"
 
 
 @dataclass(eq=False)
-class Entry(Generic[Item, Result]):
-    """One item and the future of its result; times are of a monotonic clock, in seconds.
+class QueuedItem(Generic[Item, Result]):
+    """One item and the future of its result. Times are seconds of a monotonic clock.
 
     Attributes:
-        item: what the model is given.
-        key: only entries of equal key share a batch.
-        cost: of the item, in the unit of the batch's bound.
-        future: resolved exactly once; done while the item still waits means that its client is gone.
-        priority: who waits for it.
-        arrived: when it was let in.
-        deadline: when its result is of no use any more.
-        taken: when its batch was about to run; None before.
+        item: input of the model.
+        key: only items of equal key share a batch.
+        cost: cost of the item, in the unit of `Limits.max_cost`.
+        future: result, resolved exactly once. If it is done while the item still waits, the client has left.
+        priority: who waits for the result.
+        arrived: time at which the item was queued.
+        deadline: time after which the result is of no use.
+        taken: time at which the item's batch began; None before.
     """
 
     item: Item
@@ -62,65 +62,66 @@ class Entry(Generic[Item, Result]):
     _deaths: int = 0
 
     def gone(self, now: float) -> bool:
-        """Whether nobody waits for it any more. May be asked from any thread."""
+        """Return whether nobody waits for the result. Any thread may call this."""
         return self.future.done() or now >= self.deadline
 
     def resolve(self, result: Result, now: float) -> None:
-        """Hand the result over, unless the client is gone or the deadline has passed: it may be cut short then."""
+        """Deliver the result, unless the client has left or the deadline has passed: it may be incomplete then."""
         if now >= self.deadline:
             self.expire()
         elif not self.future.done():
             self.future.set_result(result)
 
     def fail(self, error: Exception) -> None:
-        """Hand an error over, unless the client is gone."""
+        """Deliver an error, unless the client has left."""
         if not self.future.done():
             self.future.set_exception(error)
 
     def survived(self) -> bool:
-        """A thread died over it: whether it may be tried once more."""
+        """Count a thread that died of the item. Return whether the item may run once more."""
         self._deaths += 1
         return self._deaths < _LIVES
 
     def expire(self) -> None:
-        """Tell the client, if it is still there, that its deadline has passed."""
+        """Deliver `Expired`, unless the client has left."""
         self.fail(Expired("the deadline passed before the work was done"))
 
 
 class BatchQueue(Generic[Item, Result]):
-    """Entries by arrival, where a job counts as arrived `patience` seconds later than it did.
+    """Items in the order of their arrival. A job's item counts as arrived `patience` seconds later.
 
-    So interactive entries go first, and a job is never overtaken by what arrives more than `patience` after it.
+    Interactive items therefore go first, but none that arrives more than `patience` seconds after a job's item
+    overtakes it.
     """
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        self._entries: list[Entry[Item, Result]] = []
+        self._entries: list[QueuedItem[Item, Result]] = []
 
-    def put(self, entry: Entry[Item, Result]) -> None:
-        """Let an entry in; equal ranks keep their order."""
+    def put(self, entry: QueuedItem[Item, Result]) -> None:
+        """Add an item. Items of equal rank keep their order."""
         bisect.insort(self._entries, entry, key=self.rank)
 
-    def rank(self, entry: Entry[Item, Result]) -> float:
-        """The lower, the sooner it is served."""
+    def rank(self, entry: QueuedItem[Item, Result]) -> float:
+        """Return the rank of an item. Lower ranks are served first."""
         return entry.arrived + (self._patience if entry.priority is Priority.JOB else 0.0)
 
-    def waiting(self, *priorities: Priority) -> list[Entry[Item, Result]]:
-        """The entries of these priorities (all when none is named) whose clients are still there, in order."""
+    def waiting(self, *priorities: Priority) -> list[QueuedItem[Item, Result]]:
+        """Return the items of these priorities (by default all) whose clients have not left, in order."""
         self._entries = [entry for entry in self._entries if not entry.future.done()]
         return [entry for entry in self._entries if not priorities or entry.priority in priorities]
 
-    def take(self, max_cost: float, max_count: int, now: float) -> list[Entry[Item, Result]]:
-        """Remove and return the next batch; what is gone is dropped on the way.
+    def take(self, max_cost: float, max_count: int, now: float) -> list[QueuedItem[Item, Result]]:
+        """Remove and return the next batch, and drop the items that nobody waits for. It is empty if nothing waits.
 
-        The first entry's key is the batch's. The batch closes before its costs exceed `max_cost` (one entry is
-        always taken, whatever it costs) and at `max_count` entries. Empty when nothing waits.
+        All its items have the key of the first. It closes before its cost exceeds `max_cost`, but holds at least one
+        item, and at `max_count` items.
         """
         for entry in self._entries:
             if entry.gone(now):
                 entry.expire()
         entries = self.waiting()
-        batch: list[Entry[Item, Result]] = []
+        batch: list[QueuedItem[Item, Result]] = []
         spent = 0.0
         for entry in entries:
             if entry.key != entries[0].key:

@@ -1,4 +1,4 @@
-"""How one batch is run: every entry is resolved, whatever the model does."""
+"""Runs one batch and resolves each of its items, whatever the model does."""
 
 import logging
 import time
@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol
 
-from service.batching.queue import Entry, Item, Result
+from service.batching.queue import Item, QueuedItem, Result
 from service.batching.turns import SharedCores
 from service.batching.worker import Worker, WorkerDied
 from service.rates import ServiceRate
 
 logger = logging.getLogger(__name__)
 
-# Whether nobody waits for the result of the item at this index of the batch any more.
+# Returns whether nobody waits for the item at this index of the batch.
 Gone = Callable[[int], bool]
 Run = Callable[[Sequence[Item], Gone], Sequence[Result]]
+_Part = list[QueuedItem[Item, Result]]
 
 _MEMORY_TEXTS = ("out of memory", "can't allocate", "cannot allocate")
 
@@ -26,20 +27,20 @@ def _one_key(_: object) -> Hashable:
 
 
 class MemoryExhausted(Exception):
-    """The memory of the model's device does not suffice for one item by itself."""
+    """The memory of the model's device does not suffice for a single item."""
 
 
 @dataclass(frozen=True)
-class Work(Generic[Item, Result]):
-    """What a batcher does with its items.
+class BatchWork(Generic[Item, Result]):
+    """How a batcher processes its items.
 
     Attributes:
-        run: items of equal key -> their results, in order. Runs in the worker's thread, may ask its second argument
-            now and then (which also tells that there is progress) and leave out what it says is gone; what it
-            answers for that is never delivered. May be run again with some of the same items if it fails.
-        cost: of an item, in the unit of `Limits.max_cost`.
-        key: only items of equal key share a batch.
-        replicas: what else does as `run` does, at the same time, each in a thread of its own.
+        run: items of equal key -> their results, in order. It runs in the worker's thread. It may call its second
+            argument, which also records progress, and skip an item that is gone: the result for it is dropped. If it
+            fails, it may be run again with some of the same items.
+        cost: an item -> its cost, in the unit of `Limits.max_cost`.
+        key: an item -> its key. Only items of equal key share a batch.
+        replicas: functions like `run` that run at the same time, each in a thread of its own.
     """
 
     run: Run[Item, Result]
@@ -53,11 +54,11 @@ class Limits:
     """Bounds of a batcher.
 
     Attributes:
-        max_cost: of a batch; an item that costs more runs alone.
-        max_count: items of a batch.
-        capacity: interactive items that may wait.
-        job_calls: calls of jobs whose items are let in at the same time; others wait outside.
-        patience: seconds after which what arrives no longer overtakes a waiting job.
+        max_cost: maximum cost of a batch. An item that costs more runs alone.
+        max_count: maximum number of items of a batch.
+        capacity: maximum number of interactive items that wait.
+        job_calls: number of calls of jobs whose items are queued at the same time. Other calls wait.
+        patience: seconds after which new items no longer overtake a waiting job.
         recovery: seconds for which batches stay smaller after memory ran out.
     """
 
@@ -70,22 +71,22 @@ class Limits:
 
 
 class Observer(Protocol):
-    """Told what happens, in the event loop. It must not raise."""
+    """Is told what happens, in the event loop. Its methods must not raise."""
 
     def depth(self, items: int) -> None:
-        """So many items wait."""
+        """This many items wait."""
 
     def waited(self, seconds: float) -> None:
-        """An item waited so long for its batch."""
+        """An item waited this many seconds for its batch."""
 
     def ran(self, items: int, cost: float, seconds: float) -> None:
         """A batch succeeded."""
 
     def retried(self, reason: str) -> None:
-        """A batch is run again in parts: ``error``, ``memory`` or ``death``."""
+        """A batch runs again in parts because of an ``error``, ``memory`` or ``death``."""
 
     def restarted(self) -> None:
-        """A thread died and is replaced."""
+        """A thread died and was replaced."""
 
 
 class Unobserved:
@@ -101,9 +102,9 @@ class Unobserved:
 class BatchRunner(Generic[Item, Result]):
     """Runs batches in one thread, one at a time.
 
-    A batch that fails is split in halves down to the one item that fails alone: 2 n - 1 runs at most. Where memory
-    ran out, batches also stay at half that cost for a while. When the thread dies, each item is tried once more by
-    itself, so that one that kills fails and spares the others.
+    A batch of n items that fails is split in halves until one item fails alone: 2 n - 1 runs at most. If memory ran
+    out, later batches also stay at half that cost for a while. If the thread dies, each item runs once more alone, so
+    that only the item that kills it fails.
     """
 
     def __init__(
@@ -129,33 +130,33 @@ class BatchRunner(Generic[Item, Result]):
 
     @property
     def max_cost(self) -> float:
-        """What a batch may cost now."""
+        """Return the maximum cost of a batch at the moment."""
         return self._narrowed if self._clock() < self._narrow_until else self._limits.max_cost
 
-    async def run(self, batch: Sequence[Entry[Item, Result]]) -> None:
-        """Run a batch until each of its entries is resolved or its client gone; `busy` meanwhile."""
+    async def run(self, batch: Sequence[QueuedItem[Item, Result]]) -> None:
+        """Run a batch until each item is resolved or its client has left. `busy` is True meanwhile."""
         self.busy = True
         try:
             await self._run_parts(batch)
         finally:
             self.busy = False
 
-    async def _run_parts(self, batch: Sequence[Entry[Item, Result]]) -> None:
-        # By cost, so that neighbours in the batch, and the halves it may be split into, are of like length.
+    async def _run_parts(self, batch: Sequence[QueuedItem[Item, Result]]) -> None:
+        # Sorted by cost, so that the items of each half have similar lengths.
         parts = [sorted(batch, key=lambda entry: entry.cost)]
         while parts:
             part = [entry for entry in parts.pop() if not self._dropped(entry)]
             if part:
                 parts += await self._attempt(part)
 
-    def _dropped(self, entry: Entry[Item, Result]) -> bool:
+    def _dropped(self, entry: QueuedItem[Item, Result]) -> bool:
         gone = entry.gone(self._clock())
         if gone:
             entry.expire()
         return gone
 
-    async def _attempt(self, part: list[Entry[Item, Result]]) -> list[list[Entry[Item, Result]]]:
-        """Run a part once; returns the parts to run again, the last of them first."""
+    async def _attempt(self, part: _Part[Item, Result]) -> list[_Part[Item, Result]]:
+        """Run a part once. Return the parts to run again, the last of them first."""
         started = self._clock()
         try:
             results = await self._worker.call(partial(self._results, part))
@@ -172,8 +173,8 @@ class BatchRunner(Generic[Item, Result]):
             entry.resolve(result, now)
         return []
 
-    def _results(self, part: Sequence[Entry[Item, Result]]) -> Sequence[Result]:
-        """In the worker's thread."""
+    def _results(self, part: Sequence[QueuedItem[Item, Result]]) -> Sequence[Result]:
+        """Run the model in the worker's thread."""
 
         def gone(index: int) -> bool:
             if self._cores is not None:
@@ -186,7 +187,7 @@ class BatchRunner(Generic[Item, Result]):
             raise RuntimeError(f"{len(part)} items gave {len(results)} results")
         return results
 
-    def _after_death(self, part: Sequence[Entry[Item, Result]], error: WorkerDied) -> list[list[Entry[Item, Result]]]:
+    def _after_death(self, part: Sequence[QueuedItem[Item, Result]], error: WorkerDied) -> list[_Part[Item, Result]]:
         again = []
         for entry in reversed(part):
             if entry.survived():
@@ -197,7 +198,7 @@ class BatchRunner(Generic[Item, Result]):
             self._observer.retried("death")
         return again
 
-    def _after_error(self, part: list[Entry[Item, Result]], error: Exception) -> list[list[Entry[Item, Result]]]:
+    def _after_error(self, part: _Part[Item, Result], error: Exception) -> list[_Part[Item, Result]]:
         memory = out_of_memory(error)
         if len(part) == 1:
             if memory:
@@ -214,7 +215,7 @@ class BatchRunner(Generic[Item, Result]):
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out: Python's, or one of torch's, whose kinds differ by device."""
+    """Return whether an error of Python or torch says that memory ran out. Torch's error types differ by device."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(part in text for part in _MEMORY_TEXTS)

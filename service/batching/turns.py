@@ -1,7 +1,6 @@
-"""Turns on the cores of a CPU, for threads that would otherwise take them from each other.
+"""Shares the cores of a CPU between threads that would otherwise take them from each other.
 
-Three threads that compute on two cores take 15% more time of these than two at a time: each finds its data gone from
-the caches.
+Three threads that compute on two cores need 15% more time than two at a time: each finds its data gone from the caches.
 """
 
 import asyncio
@@ -18,17 +17,17 @@ _Waiting = tuple[float, int, Callable[[], None]]
 
 
 class Turns:
-    """Lets so many threads compute at a time, in the order in which they asked, some with a start ahead of others.
+    """Limits how many threads compute at a time. Threads get turns in the order of their requests.
 
-    Asked for in the event loop, before it is known what will be computed; given up now and then by the thread itself.
+    The event loop requests a turn before it decides what to compute. The thread that computes may offer its turn.
     """
 
     def __init__(self, count: int, head_start: float = 2.0, clock: Callable[[], float] = time.monotonic) -> None:
         """
         Args:
-            count: turns that are taken at a time, 1 or more.
-            head_start: seconds; who is ahead comes before others who asked less than this earlier.
-            clock: monotonic, in seconds.
+            count: turns at a time, 1 or more.
+            head_start: a request ahead counts as made this many seconds earlier.
+            clock: monotonic seconds.
         """
         if count < 1:
             raise ValueError(f"at least 1 turn is taken at a time, got {count}")
@@ -41,7 +40,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, ahead: bool = False) -> AsyncIterator[None]:
-        """Wait for a turn, and have it while the context is open."""
+        """Wait for a turn and hold it while the context is open."""
         await self._take(ahead)
         try:
             yield
@@ -49,7 +48,7 @@ class Turns:
             self._give_back()
 
     async def again(self, ahead: bool = False) -> None:
-        """Within a turn: give it to who comes first of those who wait and oneself, and go on with the next one."""
+        """Hand the turn that is held to the first in line, possibly oneself, and wait for the next one."""
         given, wake = _call()
         mine = self._exchange(ahead, wake)
         if mine is None:
@@ -58,12 +57,12 @@ class Turns:
             await self._given(given, mine)
         except asyncio.CancelledError:
             with self._lock:
-                # Owed to the end of the context, which gives a turn back.
+                # The end of the context gives a turn back that is no longer held.
                 self._free -= 1
             raise
 
     def offer(self) -> None:
-        """Within a turn, in the thread that has it: let those who wait have theirs first."""
+        """Let waiting threads compute first, if there are any. Call it in the thread that holds the turn."""
         if self._waiting:
             given = threading.Event()
             if self._exchange(True, given.set) is not None:
@@ -76,7 +75,7 @@ class Turns:
             await self._given(given, mine)
 
     async def _given(self, given: asyncio.Event, mine: _Waiting) -> None:
-        """Wait for a turn that was asked for; who is cancelled meanwhile has none."""
+        """Wait for a requested turn. A cancelled request holds none."""
         try:
             await given.wait()
         except asyncio.CancelledError:
@@ -85,7 +84,7 @@ class Turns:
             raise
 
     def _ask(self, ahead: bool, wake: Callable[[], None]) -> _Waiting | None:
-        """Take a turn that is free, or wait for one, to be woken with it."""
+        """Take a free turn and return None, or join the line."""
         with self._lock:
             if self._free > 0:
                 self._free -= 1
@@ -93,7 +92,7 @@ class Turns:
             return self._join(ahead, wake)
 
     def _exchange(self, ahead: bool, wake: Callable[[], None]) -> _Waiting | None:
-        """Give a turn to who comes first of those who wait and oneself."""
+        """Join the line and hand the turn to its first. Return None if oneself is the first."""
         with self._lock:
             mine = self._join(ahead, wake)
             first = heapq.heappop(self._waiting)
@@ -109,7 +108,7 @@ class Turns:
         return mine
 
     def _withdraw(self, mine: _Waiting) -> bool:
-        """Whether it still waited."""
+        """Leave the line. Return False if the turn has been given already."""
         with self._lock:
             if mine not in self._waiting:
                 return False
@@ -127,11 +126,11 @@ class Turns:
 
 
 def _call() -> tuple[asyncio.Event, Callable[[], None]]:
-    """An event of the running loop, and what sets it from any thread."""
+    """Return an event of the running loop, and a function that sets it from any thread."""
     loop, event = asyncio.get_running_loop(), asyncio.Event()
 
     def wake() -> None:
-        # The loop may have been closed meanwhile.
+        # The loop may be closed by now.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(event.set)
 
@@ -140,16 +139,16 @@ def _call() -> tuple[asyncio.Event, Callable[[], None]]:
 
 @dataclass(frozen=True)
 class SharedCores:
-    """One model's part in the turns of several.
+    """How one of several models takes turns on the same cores.
 
     Attributes:
-        turns: of all models on these cores.
-        ahead: whether what is interactive of this one comes before others; it then also keeps its turn from batch to
-            batch while nobody else comes first.
-        pause: seconds between two batches of one that is not ahead, in which the others' next work may come: what
-            that brings is in the next batch.
-        gather: seconds for which a batch that has room waits for what its source is still at. It is not waited for
-            where another replica is free to take it.
+        turns: the turns of all models.
+        ahead: whether interactive items of this model come before those of others. Such a model also keeps its turn
+            from batch to batch until another thread is first in line.
+        pause: seconds between two batches of a model that is not ahead. Other models may pass it more items meanwhile,
+            which then join the next batch.
+        gather: seconds for which a batch with room waits for the items that its source is still computing. It does not
+            wait while another replica is free.
     """
 
     turns: Turns

@@ -1,4 +1,4 @@
-"""A thread that works for the event loop, one call at a time, and is replaced when it dies."""
+"""Runs calls of the event loop in one thread, one at a time. A thread that dies is replaced."""
 
 import asyncio
 import contextlib
@@ -18,27 +18,27 @@ _LOOKED_EVERY = 0.01
 
 
 class WorkerDied(Exception):
-    """The thread ended in the middle of a call, through something that is no `Exception`."""
+    """The thread ended during a call, through something other than an `Exception`."""
 
 
 class _Thread(threading.Thread):
-    """The thread of a worker. It is no reason for the process to stay: a call that never ends does not keep it."""
+    """The thread of a worker. It is a daemon: a call that never ends does not keep the process alive."""
 
     def __init__(self, name: str, target: Callable[[], None]) -> None:
         super().__init__(target=target, name=name, daemon=True)
 
 
 def left_threads() -> list[str]:
-    """Names of the threads of all workers that have not ended.
+    """Return the names of all workers' threads that still run.
 
-    A process in which one of them computes has no clean end: native code that comes back to an interpreter that is
-    gone aborts it.
+    A process cannot end cleanly while one of them computes: native code that returns to a finalised interpreter aborts
+    the process.
     """
     return sorted(thread.name for thread in threading.enumerate() if isinstance(thread, _Thread))
 
 
 class Worker:
-    """One thread. Calls come from one event loop and run in their order."""
+    """One thread. It runs the calls of one event loop in their order."""
 
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
@@ -49,11 +49,11 @@ class Worker:
         self._progressed = clock()
 
     async def call(self, function: Callable[[], T]) -> T:
-        """Run a function in the thread; one that is cancelled meanwhile runs to its end unheard.
+        """Run a function in the thread. A cancelled call still runs to its end; its result is dropped.
 
         Raises:
-            WorkerDied: the thread died of it; the next call gets a new thread.
-            Exception: what the function raises.
+            WorkerDied: the function ended the thread. The next call gets a new thread.
+            Exception: an error of the function.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -61,7 +61,7 @@ class Worker:
         def settle(result: T | None, error: Exception | None) -> None:
             self._under_way -= 1
             if isinstance(error, WorkerDied):
-                # It may not have ended yet, but it takes no call any more.
+                # The thread may still be ending, but it takes no more calls.
                 self._thread = None
                 self._ensure_thread()
             if future.done():
@@ -72,7 +72,7 @@ class Worker:
                 future.set_result(result)  # type: ignore[arg-type]
 
         def report(result: T | None, error: Exception | None) -> None:
-            # The loop may have been closed over a call that nobody waited for any more.
+            # The loop may be closed by now, if nobody waited for the call.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(settle, result, error)
 
@@ -80,7 +80,7 @@ class Worker:
             self.beat()
             try:
                 result = function()
-            except StopIteration as error:  # which no future takes
+            except StopIteration as error:  # a future refuses it
                 report(None, RuntimeError(f"the call raised {error!r}"))
             except Exception as error:
                 report(None, error)
@@ -98,20 +98,20 @@ class Worker:
         return await future
 
     def beat(self) -> None:
-        """Say that there is progress. From any thread."""
+        """Record progress. Any thread may call this."""
         self._progressed = self._clock()
 
     def stalled(self) -> float:
-        """Seconds since the last progress of the call under way; 0 when there is none."""
+        """Return seconds since the last progress of the running call; 0 if no call runs."""
         return max(0.0, self._clock() - self._progressed) if self._under_way else 0.0
 
     def close(self) -> None:
-        """Let the thread end after the call under way."""
+        """Let the thread end after the running call."""
         self._calls.put(None)
 
     async def ended(self, seconds: float) -> bool:
-        """Wait for the thread to end, once it may; whether it did within so many seconds."""
-        # A look now and then needs no other thread, of which none may be free.
+        """Wait for the closed thread to end. Return False if it still runs after this many seconds."""
+        # Polling needs no other thread; all of them may be busy.
         for _ in range(round(seconds / _LOOKED_EVERY)):
             if self._thread is None or not self._thread.is_alive():
                 return True

@@ -14,7 +14,7 @@ from models.clap.base import Clap
 from models.decoder import Decoder, Generated, GenerationOptions
 from models.prompt import Prompt
 from models.vectors import FloatArray
-from service.batching.batcher import Batcher, Limits, Observer, Priority, Unobserved, Work
+from service.batching.batcher import Batcher, BatchWork, Limits, Observer, Priority, Unobserved
 from service.batching.queue import Item, Result
 from service.batching.runner import Gone
 from service.batching.turns import SharedCores, Turns
@@ -138,7 +138,7 @@ async def _in_pieces(
     return results
 
 
-def _clap_work(clap: Clap, hearers: int) -> Work[FloatArray | str, FloatArray]:
+def _clap_work(clap: Clap, hearers: int) -> BatchWork[FloatArray | str, FloatArray]:
     def run(batch: Sequence[FloatArray | str], _: Gone) -> list[FloatArray]:
         texts = [one for one in batch if isinstance(one, str)]
         if texts:
@@ -151,10 +151,10 @@ def _clap_work(clap: Clap, hearers: int) -> Work[FloatArray | str, FloatArray]:
     def kind(item: FloatArray | str) -> Hashable:
         return isinstance(item, str)
 
-    return Work(run, seconds, key=kind, replicas=[run] * (hearers - 1))
+    return BatchWork(run, seconds, key=kind, replicas=[run] * (hearers - 1))
 
 
-def _writing_work(decoders: Sequence[Decoder]) -> Work[_Task, Generated]:
+def _writing_work(decoders: Sequence[Decoder]) -> BatchWork[_Task, Generated]:
     def run(decoder: Decoder, batch: Sequence[_Task], gone: Gone) -> list[Generated]:
         return decoder.generate([one.prompt for one in batch], batch[0].options, gone)
 
@@ -163,4 +163,4 @@ def _writing_work(decoders: Sequence[Decoder]) -> Work[_Task, Generated]:
         return _TEMPLATE_TOKENS + captions + task.options.num_beams * min(task.options.max_new_tokens, _EXPECTED_TOKENS)
 
     first, *more = (partial(run, decoder) for decoder in decoders)
-    return Work(first, tokens, key=lambda task: task.options, replicas=more)
+    return BatchWork(first, tokens, key=lambda task: task.options, replicas=more)

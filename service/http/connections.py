@@ -1,4 +1,4 @@
-"""Connections: how long a client may take to say what it wants or to take what it asked for, and how many there are.
+"""Bounds the number of client connections, and the time in which a client sends a request and takes its answer.
 
 uvicorn bounds the size of a request's head but not its time, and waits without end for a client that does not read.
 """
@@ -32,10 +32,10 @@ UPLOAD_RATE = 500
 would hold a place that others wait for."""
 
 
-class Connection(H11Protocol):
+class BoundedConnection(H11Protocol):
     """One connection of a client, of at most `most` that are open.
 
-    While no request is under way, the head of the next one must be complete within `CLIENT_SECONDS` of its first byte,
+    While no request is running, the head of the next one must be complete within `CLIENT_SECONDS` of its first byte,
     even if these bytes are the rest of a body that was answered early. An answer that is taken at less than
     `UPLOAD_RATE` is given up.
     """
@@ -50,7 +50,7 @@ class Connection(H11Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is under way."""
+        """Return whether no request is running."""
         return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -80,7 +80,7 @@ class Connection(H11Protocol):
             self._in_time()
 
     def send_400_response(self, _: str) -> None:
-        """What came is no HTTP. The client of a request under way is gone, and no answer that was begun is followed."""
+        """Refuse bytes that are not HTTP. A running request ends, and a begun answer gets no second one."""
         if not self.idle:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -111,7 +111,7 @@ class Connection(H11Protocol):
         self._timer = self.loop.call_later(CLIENT_SECONDS, otherwise)
 
     def _be_taken(self) -> None:
-        """See to it that what is still to be sent is taken, at a rate, or given up."""
+        """Close the connection unless the client takes the rest of the answer at `UPLOAD_RATE`."""
         self._untaken = self._unsent()
         self._within(self._is_taken)
 
@@ -122,7 +122,7 @@ class Connection(H11Protocol):
             self._be_taken()
 
     def _unsent(self) -> int:
-        """Bytes that the client has not taken: ours, and those of the system, which may hold megabytes for it."""
+        """Return bytes that the client has not taken: ours, and those of the system, which may hold megabytes."""
         unsent = self.transport.get_write_buffer_size()
         with suppress(OSError):
             connected = self.transport.get_extra_info("socket")
@@ -135,7 +135,7 @@ class Connection(H11Protocol):
             self._timer = None
 
     def _head_is_late(self) -> None:
-        # To who was answered already, a second answer would look like one to the next request.
+        # After an answer, another one would look like the answer to the next request.
         self._end(_TOO_LATE if self.cycle is None else b"")
 
     def _end(self, last_words: bytes) -> None:
@@ -144,18 +144,18 @@ class Connection(H11Protocol):
         self._be_taken()
 
     def _made_room(self) -> bool:
-        """Close the connection that has been idle for longest: who merely holds many is not to keep others out."""
-        others = [one for one in self.connections if isinstance(one, Connection) and one is not self and one.idle]
-        others = [one for one in others if not one.transport.is_closing()]
-        if not others:
+        """Close the connection that is idle for longest. Return False if none is idle."""
+        others = (one for one in self.connections if isinstance(one, BoundedConnection) and one is not self)
+        idle = [one for one in others if one.idle and not one.transport.is_closing()]
+        if not idle:
             return False
-        min(others, key=lambda one: one._idle_since).transport.abort()
+        min(idle, key=lambda one: one._idle_since).transport.abort()
         return True
 
 
 def server_config(app: ASGIApp, settings: ServerSettings, **options: Any) -> uvicorn.Config:
-    """How uvicorn is to serve an app, within the bounds on connections; `options` are uvicorn's own."""
-    bounded = type("BoundedConnection", (Connection,), {"most": settings.connections})
+    """Return the configuration with which uvicorn serves an app on bounded connections. `options` are uvicorn's."""
+    bounded = type("ServedConnection", (BoundedConnection,), {"most": settings.connections})
     return uvicorn.Config(_yielding(app), http=bounded, ws="none", **options)
 
 

@@ -1,4 +1,4 @@
-"""Labels of metrics: what they may say, so that no client can make the number of series grow without end."""
+"""Bounds the values of metric labels, so that no client can make the number of series grow without end."""
 
 from collections.abc import Mapping
 
@@ -19,26 +19,26 @@ BY_STATUS: Mapping[int, str] = {
     499: "client-gone",
     504: "deadline",
 }
-"""Why a request was turned away, where its status says so."""
+"""Reason of a rejection by its status."""
 
 BY_SLUG: Mapping[str, str] = {
     "overloaded": "full",
     "not-ready": "not-ready",
     "model-failed": "model",
-    # A stream has begun with 200 when it ends so.
+    # A stream that ends this way has begun with status 200.
     "client-gone": "client-gone",
     "deadline-passed": "deadline",
 }
-"""Why a request was turned away, where only the slug of its problem document says so."""
+"""Reason of a rejection by the slug of its problem document. It comes before the status."""
 
 REASONS = tuple(dict.fromkeys((*BY_SLUG.values(), *BY_STATUS.values())))
 DATASTORE_SLUG = "datastore-unavailable"
 
 
 class FirstComers:
-    """A label of any value, of which the first `limit` keep theirs and all later ones are `OTHER`.
+    """Keeps the first `limit` values of a label and maps all later ones to `OTHER`.
 
-    A value is never forgotten: a series that changed its meaning would be worse than one that is not told apart.
+    A value is never forgotten, since a series must not change its meaning.
     """
 
     def __init__(self, limit: int) -> None:
@@ -46,7 +46,7 @@ class FirstComers:
         self._seen: set[str] = set()
 
     def of(self, value: str) -> str:
-        """The label of a value."""
+        """Return the label of a value."""
         if value not in self._seen:
             if len(self._seen) >= self._limit:
                 return OTHER

@@ -1,4 +1,4 @@
-"""Logs: everything the process says, on stderr, one line each, as text or JSON, with the id of its request."""
+"""Writes log records to stderr, one line each, as text or JSON, with the id of their request."""
 
 import logging
 import sys
@@ -8,14 +8,14 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from service.settings import LogSettings
 
-# Other packages speak up from warnings on: what they say below that is theirs to debug, and may show addresses or keys.
+# Other packages log from warnings on. Their lower levels may show addresses or keys.
 _OURS = ("cli", "service", "models", "datastores", "uvicorn")
 
 
 def set_up_logs(settings: LogSettings) -> None:
-    """Send the process's logs to stderr as the settings say; replaces what was set up before.
+    """Send the logs of the process to stderr, in place of any earlier set-up.
 
-    uvicorn's own log of requests is silenced: `service.http.middleware.RequestContext` writes one line a request.
+    uvicorn's log of requests is silenced: `service.http.middleware.RequestContext` writes one line for each request.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(log_formatter(settings))
@@ -27,19 +27,19 @@ def set_up_logs(settings: LogSettings) -> None:
         logger.handlers.clear()
         logger.propagate = name != "uvicorn.access"
     logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)
-    # `service.monitoring.trace_export` says once what the SDK says at every try. The line of a request says what is
-    # wrong with its form.
+    # `service.monitoring.trace_export` logs a failure once, the SDK at every try. A faulty form is in the line of its
+    # request.
     for name in ("opentelemetry", "python_multipart"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def log_formatter(settings: LogSettings) -> logging.Formatter:
-    """Formats records of the standard library, with the fields given as `extra`.
+    """Return a formatter for records of the standard library and their `extra` fields.
 
-    Tracebacks are without the values of variables, among which a key could be.
+    Tracebacks omit the values of variables: one could be a key.
     """
     if settings.format == "json":
-        # No newline survives in JSON; sorted, so that lines are easy to compare.
+        # JSON escapes newlines. Sorted keys make lines easy to compare.
         last: list[Processor] = [
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(sort_keys=True),
@@ -62,12 +62,12 @@ def log_formatter(settings: LogSettings) -> logging.Formatter:
 
 
 def _one_line(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """A message may quote what a client sent; that must not look like another line."""
+    """Escape newlines: a message may quote a client, and the quote must not look like another line."""
     event["event"] = str(event["event"]).replace("\r", "\\r").replace("\n", "\\n")
     return event
 
 
 def _without_colour(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """uvicorn gives some messages twice, the second time in colours."""
+    """Drop the coloured copy that uvicorn adds to some messages."""
     event.pop("color_message", None)
     return event

@@ -123,13 +123,13 @@ async def test_probes_leave_no_spans(store: MemoryStore) -> None:
         assert exporter.get_finished_spans() == ()
 
 
-class Gone(MemoryStore):
+class UnavailableStore(MemoryStore):
     async def search(self, version: DomainVersion, vectors: FloatArray, limit: int) -> list[list[Neighbour]]:
         raise DatastoreUnavailable("the datastore does not answer")
 
 
 async def test_a_stage_that_fails_is_told_apart(store: MemoryStore) -> None:
-    gone = Gone()
+    gone = UnavailableStore()
     gone._versions = store._versions
     async with traced(gone) as (client, exporter):
         assert (await client.post("/caption?domain=city", content=wav())).status_code == 503

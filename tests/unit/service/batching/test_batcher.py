@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from service.batching.batcher import (
     Batcher,
     BatcherClosed,
+    BatchWork,
     Expired,
     Gone,
     Limits,
     Priority,
     QueueFull,
-    Work,
     WorkerDied,
 )
-from service.batching.queue import BatchQueue, Entry
+from service.batching.queue import BatchQueue, QueuedItem
 from service.batching.runner import MemoryExhausted
 
 _PATIENCE = 60.0  # real seconds after which a test has hung
@@ -129,7 +129,7 @@ async def bench(
     capacity: int = 1000,
 ) -> AsyncIterator[Bench]:
     model, clock, counts = Model(trouble), Clock(), Counts()
-    work = Work(model.run, cost, lambda item: hash(key(item)))
+    work = BatchWork(model.run, cost, lambda item: hash(key(item)))
     limits = Limits(max_cost, max_count, capacity, patience=10.0, recovery=60.0)
     async with asyncio.timeout(_PATIENCE), serving(Batcher("model", work, limits, counts, clock)) as batcher:
         try:
@@ -447,7 +447,7 @@ async def test_asking_who_is_gone_is_progress() -> None:
 
     async with (
         asyncio.timeout(_PATIENCE),
-        serving(Batcher("m", Work(run, float), Limits(9, 9, 9), None, clock)) as batcher,
+        serving(Batcher("m", BatchWork(run, float), Limits(9, 9, 9), None, clock)) as batcher,
     ):
         await batcher.run([1, 2, 3])
     assert seen == [0, 0, 0]
@@ -469,7 +469,7 @@ async def test_a_wrong_number_of_results_is_an_error_and_not_a_mix_up() -> None:
     def run(batch: Sequence[int], _: Gone) -> Sequence[int]:
         return [*batch, 0]
 
-    async with asyncio.timeout(_PATIENCE), serving(Batcher("m", Work(run, float), Limits(9, 9, 9))) as batcher:
+    async with asyncio.timeout(_PATIENCE), serving(Batcher("m", BatchWork(run, float), Limits(9, 9, 9))) as batcher:
         with pytest.raises(RuntimeError, match="1 items gave 2 results"):
             await batcher.run([1])
 
@@ -508,7 +508,7 @@ async def test_no_job_is_overtaken_by_what_came_later_than_its_patience(arrivals
     loop = asyncio.get_running_loop()
     for number, (at, job) in enumerate(arrivals):
         priority = Priority.JOB if job else Priority.INTERACTIVE
-        queue.put(Entry(number, None, 1.0, loop.create_future(), priority, at))
+        queue.put(QueuedItem(number, None, 1.0, loop.create_future(), priority, at))
     served = []
     while batch := queue.take(100.0, 1, 100.0):
         served += batch
@@ -614,7 +614,7 @@ async def two_replicas(trouble: Callable[[Sequence[int]], None] = lambda _: None
     """A bench whose model has a second replica, returned beside it."""
     clock, counts = Clock(), Counts()
     first, second = Model(trouble), Model(trouble)
-    work = Work(first.run, lambda _: 1.0, replicas=[second.run])
+    work = BatchWork(first.run, lambda _: 1.0, replicas=[second.run])
     async with serving(Batcher("numbers", work, Limits(100.0, 8, 1000), counts, clock)) as batcher:
         yield Bench(batcher, first, clock, counts), second
 

@@ -1,4 +1,4 @@
-"""Heads of the alignment with random vectors, and what they hear."""
+"""Alignment heads with random vectors, and waveforms as they hear them."""
 
 import torch
 

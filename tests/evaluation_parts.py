@@ -67,7 +67,7 @@ class ReadingDecoder(FakeDecoder):
 
 
 class SearchedStore(MemoryStore):
-    """Remembers how many captions were asked for."""
+    """Remembers the limit of each search."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Sounds of scenes as sines, and lists of clips."""
+"""Sines in place of the sounds of scenes."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ _HERTZ = {sound: 200.0 * (number + 1) for number, sound in enumerate(CHARACTERS)
 
 
 def scene_source(sound: str, seconds: float = 1.0, number: int = 0) -> Source:
-    """A sine with an active loudness of 1, of a frequency of its own for every sound."""
+    """A sine with an active loudness of 1, with another frequency for each sound."""
     samples = tone(seconds, RATE, _HERTZ[sound]).astype(np.float64)
     return Source(sound, f"{sound} {number}", samples / active_loudness(samples))
 
@@ -25,6 +25,6 @@ def scene_sources(each: int = 2) -> list[Source]:
 
 
 def share_of(samples: Samples, sound: str) -> float:
-    """Root mean square of the sine that stands for the sound."""
+    """Root mean square of the sine in place of the sound."""
     time = np.arange(len(samples)) / RATE
     return float(np.sqrt(2) * np.abs(np.mean(samples * np.exp(-2j * np.pi * _HERTZ[sound] * time))))

@@ -79,9 +79,8 @@ def losses(folder: Path) -> list[tuple[int, float]]:
 class DoubleLoss(CaptionLoss):
     """Computes in float64.
 
-    Adam divides a gradient by its size, so in float32 a gradient that is nothing but rounding moves a weight as far as
-    a true one does, and that rounding differs with kernels, threads and the order of sums. In float64 it lies far below
-    Adam's epsilon.
+    Adam divides a gradient by its size, so a gradient that is only rounding moves a weight as far as a real one.
+    Rounding differs with kernels, threads and the order of sums. In float64 it is far below Adam's epsilon.
     """
 
     def __init__(self, loss: CaptionLoss) -> None:

@@ -1,4 +1,4 @@
-"""Metrics in Java are left out, and a domain of 40 captions is there."""
+"""Fakes for the bundle, its domain and its decoder; a machine without Java."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Reading lists of clips: layouts people have, and what is said of damaged ones."""
+"""Lists of clips in several layouts, and the errors for damaged ones."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Measures of what a system said, with and without Java."""
+"""Measures of the captions of a system, with and without Java."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -13,7 +13,7 @@ async def everything(one: Domain) -> list[str]:
 
 
 async def test_neither_a_drawn_caption_nor_a_near_copy_of_one_is_among_the_rest() -> None:
-    # The bag of words of a caption said twice points where the caption does.
+    # The bag of words of a doubled caption has the direction of the caption.
     copies = [f"{text} {text}" for text in CITY]
     held = await held_out([*CITY, *copies], 10)
     drawn = {texts[0] for texts in held.sounds.references}

@@ -1,4 +1,4 @@
-"""Reports: what stands in the JSON, the Markdown and the picture."""
+"""The JSON, the Markdown and the picture of a report."""
 
 import json
 import logging

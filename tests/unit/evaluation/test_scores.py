@@ -47,7 +47,7 @@ def test_bleu_of_a_short_caption_is_its_precision_and_brevity() -> None:
 
 @pytest.mark.usefixtures("_metrics")
 def test_rouge_of_a_caption_with_half_the_words_in_order() -> None:
-    # 2 of 4 words in order: precision, recall and so their weighted mean are one half.
+    # 2 of 4 words in order: precision, recall and their weighted mean are one half.
     assert rouge_l(["a dog sleeps now"], [["a dog barks loudly"]]) == pytest.approx([0.5])
 
 

@@ -1,4 +1,4 @@
-"""The loss of captions in one row is that of each alone; other LLMs are refused by name."""
+"""The loss of captions in one row equals that of each alone; other LLMs are refused by name."""
 
 from collections.abc import Callable
 from pathlib import Path

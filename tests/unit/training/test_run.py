@@ -1,4 +1,4 @@
-"""A whole training run on a tiny language model: losses, checkpoints, the bundle it leaves."""
+"""Training runs on a tiny language model: losses, checkpoints and the bundle."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_losses(base: Path, tmp_path: P
     assert all(torch.equal(resumed.weights[name], tensor) for name, tensor in whole.weights.items())
 
 
-# Reports every step, and waits before the last two for as long as nothing ends it.
+# Prints every step, and waits before the last two until it is killed.
 STOPPING_SHORT = """
 import sys
 from dataclasses import replace
@@ -89,7 +89,7 @@ run(job(Path(sys.argv[1]), Path(sys.argv[2]), replace(OPTIONS, every=1)), Short(
 
 def test_a_kill_at_any_moment_leaves_a_run_that_can_go_on(base: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", STOPPING_SHORT, str(base), str(tmp_path)]
-    # Its own group, so that nothing outlives the test; killed while it writes a checkpoint after every step.
+    # In its own group, so that nothing outlives the test; it writes a checkpoint after every step.
     with subprocess.Popen(  # noqa: S603
         command, start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as child:

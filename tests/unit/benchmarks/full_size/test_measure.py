@@ -1,4 +1,4 @@
-"""The benchmark at a tiny size: the code is that of the full one, on a CPU."""
+"""The benchmark at a tiny size, with the code of the full size, on a CPU."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_each_engine_is_measured_in_each_way_it_has(tmp_path: Path) -> None:
         if "batch" in what:
             assert row["tokens_per_s"] == pytest.approx(3 * row["captions_per_s"])
             assert row["of_bandwidth"] == pytest.approx(row["read_gb_per_s"] / row["bandwidth_gb_per_s"])
-    # Three bytes of four fewer for each parameter.
+    # int8 has one byte for each parameter, float32 four.
     int8, float32 = (rows[f"drcap, {way}: batch of 2"] for way in ("int8", "float32"))
     per_token = [row["read_gb_per_s"] / row["tokens_per_s"] for row in (int8, float32)]
     assert per_token[1] == pytest.approx(4 * per_token[0])

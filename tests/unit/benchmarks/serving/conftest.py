@@ -20,6 +20,6 @@ def domain(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def faked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service is that over fakes, and the stages are not measured."""
+    """Runs the service over fakes and does not measure the stages."""
     monkeypatch.setattr(servers, "server_command", lambda: [sys.executable, "-m", "tests.e2e.fake_service", "serve"])
     monkeypatch.setattr(measure, "stage_costs", lambda *_: [{"what": "bound", "captions_per_s": 2.0}])

@@ -1,4 +1,4 @@
-"""The load on servers, against servers whose speed is known."""
+"""Closed and open loops, against servers with a known speed."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from tests.served import served
 
 
 class Clock:
-    """Stands in for `time`: a second passes with each caption, however long that takes."""
+    """Replaces `time`: each caption takes one second."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -31,7 +31,7 @@ class Clock:
 
 
 def without_network(monkeypatch: pytest.MonkeyPatch, app: FastAPI, clock: Clock) -> None:
-    """Clients call the app in their own event loop, by this clock: an answer is counted before the next one is made."""
+    """Let clients call the app in their own event loop and use this clock: each answer is counted before the next."""
     transport = httpx.ASGITransport(app)
     monkeypatch.setattr(clients, "_session", lambda _: httpx.AsyncClient(transport=transport))
     monkeypatch.setattr(clients, "time", clock)
@@ -47,7 +47,7 @@ def test_a_closed_loop_keeps_as_many_requests_under_way_as_there_are_clients(mon
         came += 1
         if came % 3 == 0:
             clock.now += 1.0
-        # Nobody is answered before three have come, so fewer clients would wait forever and more would come more often.
+        # The server answers three at a time: fewer clients would wait forever, and more would send more.
         await three.wait()
 
     without_network(monkeypatch, app, clock)
@@ -64,7 +64,7 @@ def test_only_what_is_answered_between_the_ramp_and_the_end_is_of_the_rate(monke
     monkeypatch.setattr(clients, "time", clock)
     with served(clock.server()) as url:
         answers = asyncio.run(closed_loop(ask_raw(f"{url}/caption"), [b"x"], 1, 3.0, ramp=2.5))
-    # One a second: the third to the fifth are in time, the sixth was begun in time.
+    # One caption a second: the third to the fifth are in time, the sixth began in time.
     assert (len(answers.captioned), answers.late) == (4, 1)
     assert answers.row()["captions_per_s"] == 1.0
 
@@ -78,7 +78,7 @@ def test_of_a_server_that_takes_one_at_a_time_the_rate_is_that_of_its_work_howev
     @app.post("/caption")
     async def caption() -> None:
         async with one:
-            # The others come while this one is at work.
+            # The other requests come while this one is in work.
             await asyncio.sleep(0)
             clock.now += 1.0
 
@@ -99,7 +99,7 @@ def test_an_open_loop_keeps_coming_and_tells_refusals_from_failures() -> None:
             return Response(status_code=422)
         came += 1
         if came == 1:
-            # Captioned once five more have come, which nobody would send who waits for this answer.
+            # Answered after five more requests: a client that waits for this answer would not send them.
             await many.wait()
             return Response()
         if came > 5:

@@ -49,7 +49,7 @@ class Arm:
             raise ValueError(f"arm {self.name!r}: only the nearest caption has neither a vector nor decoding options")
 
     def conditioning(self, bundle: LoadedBundle, captions: int) -> Conditioning:
-        """Return what makes the prompts of this arm, in a domain of so many captions.
+        """Return the conditioning of this arm in a domain with this number of captions.
 
         Raises `ValueError` for the nearest caption, which has no prompt.
         """

@@ -1,4 +1,4 @@
-"""The way from sounds to captions and their measures, made of the parts that the service is made of."""
+"""Captions sounds with the parts of the service, and measures the captions."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,26 +23,26 @@ from models.prompt import Prompt
 from models.vectors import FloatArray
 
 Listen = Callable[[Path], Sequence[FloatArray]]
-"""An audio file -> the CLAP's windows of it, at least one."""
+"""An audio file -> at least one window for the CLAP."""
 
 _WINDOWS_AT_ONCE = 16
-# More than the service takes: a caption does not depend on its batch, and here nobody waits for the first.
+# More than in the service: a caption does not depend on its batch, and nobody waits for the first one.
 _PROMPTS_AT_ONCE = 32
 
 
 class NoReferences(ValueError):
-    """A sound whose references have no word to compare with."""
+    """No reference of a sound has a word to compare with."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sounds:
-    """What is captioned.
+    """The sounds to caption.
 
     Attributes:
         names: of the sounds, for a reader.
-        references: at least one caption a sound.
-        vectors: unit vectors [n, d] that the domain is asked with.
-        heard: whether the vectors are of audio; captions that stand in for audio have no CLAP score.
+        references: at least one caption for each sound.
+        vectors: unit vectors [n, d] to search the domain with.
+        heard: whether the vectors are of audio; captions in place of audio have no CLAP score.
     """
 
     names: tuple[str, ...]
@@ -60,7 +60,7 @@ class Sounds:
         return len(self.names)
 
     def tokenised(self) -> References:
-        """The references, ready to measure with. Raises `NoReferences` or `JavaFailed`."""
+        """Return the references, tokenised. Raises `NoReferences` or `JavaFailed`."""
         try:
             return References(self.references)
         except ValueError as error:
@@ -78,14 +78,14 @@ class Trial:
 
 
 def trials(arms: Sequence[Arm], domain: Domain) -> list[Trial]:
-    """The arms in one domain, each under its own name."""
+    """Return a trial of each arm in one domain, under the arm's name."""
     return [Trial(arm.name, arm, domain, arm.note) for arm in arms]
 
 
 def hear(clips: Sequence[Clip], listen: Listen, clap: Clap, progress: Progress) -> Sounds:
-    """Embed the recordings: a clip's vector is the renormalised mean of its windows' vectors, as in the service.
+    """Embed recordings as the service does: a clip's vector is the renormalised mean of its windows' vectors.
 
-    Whatever `listen` raises ends it.
+    Raises whatever `listen` raises.
     """
     vectors = []
     for clip in progress.track(clips, description="hearing"):
@@ -99,10 +99,10 @@ def hear(clips: Sequence[Clip], listen: Listen, clap: Clap, progress: Progress) 
 async def caption(
     rows: Sequence[Trial], sounds: Sounds, bundle: LoadedBundle, progress: Progress
 ) -> dict[str, list[Said]]:
-    """What each row says of each sound, by the row's name.
+    """Return the captions of all sounds for each row, by the row's name.
 
-    Each domain is searched once a sound for all its rows, save for projections over all of it. Sounds go in batches
-    through all rows, so that memory does not grow with their number.
+    All rows of a domain share one search for each sound, except for projections over the whole domain. Batches of
+    sounds pass through all rows, so that memory does not grow with the number of sounds.
     """
     said: dict[str, list[Said]] = {row.name: [] for row in rows}
     limits = _limits(rows, bundle)
@@ -129,14 +129,14 @@ async def evaluate(
     """Caption, measure and report; the facts of the bundle and the domains come before `facts`.
 
     Args:
-        java: whether to measure what needs Java; None where Java is found.
+        java: whether to compute metrics in Java; None computes them if Java is found.
 
     Raises:
-        NoReferences: a sound has no reference with a word.
+        NoReferences: no reference of a sound has a word.
         DatastoreError: a domain does not answer.
         MetricsMissing, JavaFailed: see `evaluation.metrics.measure`.
     """
-    # First, for what is wrong with the references should not show after the captions are written.
+    # First, so that an error in the references shows before the captions are written.
     references = sounds.tokenised()
     said = await caption(rows, sounds, bundle, progress)
     notes = {row.name: row.note for row in rows}
@@ -155,7 +155,7 @@ def measured(
     facts: Mapping[str, str | int | float],
     java: bool | None = None,
 ) -> Report:
-    """The report on captions that are there already, by row."""
+    """Measure existing captions, by row, and return the report."""
     heard = sounds.vectors if sounds.heard else None
     rows = [
         Row(name, measure(of_row, references, heard, clap.embed_text, java=java), notes.get(name, ""))
@@ -170,7 +170,7 @@ def measured(
 
 
 def bundle_facts(bundle: LoadedBundle) -> dict[str, str | int | float]:
-    """What a reader has to know of the bundle."""
+    """Return what a report says about the bundle."""
     return {
         "bundle": bundle.name,
         "CLAP": bundle.clap.fingerprint,
@@ -199,12 +199,12 @@ async def _answer(
     row: Trial, queries: FloatArray, near: Sequence[Sequence[Neighbour]], bundle: LoadedBundle
 ) -> list[Said]:
     arm = row.arm
-    # What stood in the prompt; an arm without captions is held against those the bundle would have shown.
+    # The captions in the prompt; an arm without captions is compared with those that the bundle would show.
     shown = [tuple(one.caption for one in found[: arm.similar or bundle.retrieval.k]) for found in near]
     if arm.decode is None:
         return [Said(found[0].caption, texts) for found, texts in zip(near, shown, strict=True)]
     method = _method(row, near, bundle)
-    # The vectors of a whole domain are large, so arms that take all of them caption one sound at a time.
+    # The vectors of a whole domain are large, so arms that use all of them caption one sound at a time.
     pieces = _pieces(queries, 1) if arm.neighbours is None else [queries]
     written = [one for some in pieces for one in await method.caption(some, arm.similar, arm.decode)]
     return [Said(one.text, texts) for one, texts in zip(written, shown, strict=True)]

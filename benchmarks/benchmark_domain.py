@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.vectors import chunks
 from datastores.base import Statistics
 from datastores.edge.store import EdgeStore
-from datastores.statistics import Moments
+from datastores.statistics import RunningStatistics
 from models.vectors import FloatArray
 
 DOMAIN = "benchmark"
@@ -41,10 +41,10 @@ def fill_local(folder: Path, dimension: int, batches: Iterable[tuple[Sequence[st
 
 def statistics_of(vectors: FloatArray) -> Statistics:
     """Return the statistics of a domain with these vectors [n, d]."""
-    moments = Moments(vectors.shape[1])
+    running = RunningStatistics(vectors.shape[1])
     for chunk in chunks(vectors):
-        moments.add(chunk)
-    return moments.statistics()
+        running.add(chunk)
+    return running.statistics()
 
 
 def caption_of(row: int) -> str:

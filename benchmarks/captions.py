@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datastores.corpus.reader import CorpusLimits, normalise, read_corpus
+from datastores.corpus.reader import normalise, read_corpus
+from service.jobs.corpus_reading import corpus_limits
+from service.settings import CorpusSettings
 
 _JOINS = (" while ", ", and ", " as ", " before ", ", then ", " and in the background ")
 _LONGEST = 4
@@ -26,7 +28,7 @@ def load_captions(corpus: Path | None, count: int, seed: int = 0) -> list[str]:
     """
     if corpus is None:
         return list(islice(_generated(seed), count))
-    captions = list(read_corpus(corpus, limits=CorpusLimits(max_captions=10_000_000)))
+    captions = list(read_corpus(corpus, limits=corpus_limits(CorpusSettings(max_captions=10_000_000))))
     if len(captions) < count:
         raise TooFewCaptions(f"{corpus} holds {len(captions):,} captions and {count:,} are needed")
     chosen = np.random.default_rng(seed).permutation(len(captions))[:count]

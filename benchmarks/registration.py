@@ -15,7 +15,7 @@ from benchmarks.benchmark_domain import DOMAIN, fill_local
 from benchmarks.report import Report
 from datastores.edge.store import EdgeStore
 from datastores.registration import Registered, TextEncoder, register
-from datastores.statistics import Moments
+from datastores.statistics import RunningStatistics
 from models.vectors import FloatArray
 
 Encoder = Callable[[Sequence[str]], FloatArray]
@@ -89,14 +89,14 @@ def _into_embedded(captions: Sequence[str], encode: Encoder, batch: int, folder:
     async def loop() -> None:
         store = await EdgeStore.open(folder)
         size = encode(captions[:1]).shape[1]
-        moments = Moments(size)
+        running = RunningStatistics(size)
         async with store.writer(DOMAIN, dimension=size, fingerprint="loop") as writer:
             for start in range(0, len(captions), batch):
                 texts = captions[start : start + batch]
                 vectors = encode(texts)
-                moments.add(vectors)
+                running.add(vectors)
                 await writer.add(texts, vectors)
-            await writer.commit(moments.statistics())
+            await writer.commit(running.statistics())
         await store.close()
 
     started = time.perf_counter()

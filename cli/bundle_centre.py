@@ -9,6 +9,7 @@ import typer
 
 from cli.common.errors import CommandError, reported
 from cli.common.listening import listener
+from cli.common.parquet import readable
 from cli.common.quiet import quiet
 from cli.common.recordings import find
 from service.settings import Settings, load_settings
@@ -68,7 +69,8 @@ def _centre(bundle: str, clips: Path, captions: Path, out: Path, settings: Setti
     plan = choose_plan(wishes(settings), config.llm.preferences)
     clap = load_clap(config.clap.model_copy(update={"centring": None, "sounds": None}), folder, plan.clap.value)
     listen = listener(clap, settings)
-    texts = list(read_corpus(captions, limits=corpus_limits(settings.corpus)))
+    with readable(captions) as corpus:
+        texts = list(read_corpus(corpus, limits=corpus_limits(settings.corpus)))
     heard = (listen(path) for path in _counted(files, "recordings"))
     found = measure(clap, heard, _counted(texts, "captions"))
     about = {

@@ -17,7 +17,9 @@ from cli.common.errors import CommandError
 from cli.common.files import replacing
 from cli.common.jobs import follow, send
 from cli.common.manual import examples
+from cli.common.parquet import readable
 from cli.common.stdin import STDIN, existing_or_stdin
+from datastores.corpus.formats import suffixes
 from service.settings import load_settings, variable_name
 
 domains = typer.Typer(
@@ -35,7 +37,7 @@ _CHUNK = 1 << 20
 Corpus = Annotated[
     Path,
     typer.Argument(
-        help=".txt, .csv, .tsv, .json, .ndjson or .parquet, also as .gz; - reads stdin",
+        help=f"{suffixes('.parquet')}, also as .gz; - reads stdin",
         callback=existing_or_stdin,
         dir_okay=False,
         readable=True,
@@ -59,7 +61,7 @@ def _registration(command: str, method: str, path: str, about: str, *lines: str)
         url: Url = None,
     ) -> None:
         params = ({"column": column} if column else {}) | ({"on_error": "skip"} if skip_bad_rows else {})
-        with connect(url) as client, _as_file(file) as corpus:
+        with connect(url) as client, _as_file(file) as given, readable(given, column) as corpus:
             job = send(client, method, path.format(name=name), corpus, params)
             print_json(job if no_wait else follow(client, job))
 

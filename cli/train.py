@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.common.errors import CommandError, reported
+from cli.common.parquet import readable
+from datastores.corpus.formats import suffixes
 from service.settings import Settings, load_settings
 from training.options import TrainOptions
 
 if TYPE_CHECKING:
+    from datastores.corpus.reader import CorpusLimits
     from models.clap.base import Clap
     from training.corpora import TrainingCorpus
     from training.similarity import SelectionRange
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 def train(
     corpora: Annotated[
         list[Path],
-        typer.Argument(help="caption files as for a domain: .txt, .csv, .json or .ndjson, .gz too", exists=True),
+        typer.Argument(help=f"caption files as for a domain: {suffixes('.parquet')}, also as .gz", exists=True),
     ],
     out: Annotated[Path, typer.Option(help="folder for the new bundle")],
     bundle: Annotated[str, typer.Option(help="name or folder of the bundle to start from")] = Settings.model_fields[
@@ -75,10 +78,10 @@ def train(
     from models.bundle.config import BundleError, bundle_folder, read_config
     from models.bundle.load import load_clap
     from models.weights import MissingWeights
+    from service.jobs.corpus_reading import corpus_limits
     from training.accelerator import MissingExtra, make_accelerator
     from training.bundle_writer import OutputExists
     from training.checkpoint import CheckpointError
-    from training.corpora import load_corpus
     from training.examples import ExampleOptions
     from training.run import Job
     from training.run import train as run
@@ -102,7 +105,8 @@ def train(
         config = read_config(folder)
         clap = load_clap(config.clap, folder, accelerator.device)
         weights = _weights(weight or [])
-        loaded = [load_corpus(path, clap) for path in corpora]
+        limits = corpus_limits(settings.corpus)
+        loaded = [_load(path, clap, limits) for path in corpora]
         _say(console, loaded)
         job = Job(
             base=folder,
@@ -124,6 +128,13 @@ def train(
             f"{out}: best validation {trained.progressed.best:.4f} at step {trained.progressed.best_step}"
             + (", stopped early" if trained.early else "")
         )
+
+
+def _load(path: Path, clap: "Clap", limits: "CorpusLimits") -> "TrainingCorpus":
+    from training.corpora import load_corpus
+
+    with readable(path) as corpus:
+        return load_corpus(corpus, clap, limits)
 
 
 def _pair(text: str, kind: Any, option: str) -> tuple[Any, Any]:

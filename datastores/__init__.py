@@ -1,1 +1,1 @@
-"""Where a domain's captions live: the store contract, its backends, corpus reading and registration."""
+"""Keeps the captions of domains: the contract of a store, its backends, corpus reading and registration."""

@@ -14,15 +14,15 @@ FloatArray = NDArray[np.float32]
 
 
 class DatastoreError(Exception):
-    """Anything a datastore refuses or fails at."""
+    """A datastore refuses a request or fails."""
 
 
 class DomainNotFound(DatastoreError):
-    """No domain, or no version to return to, of that name."""
+    """There is no domain of that name, or no version to return to."""
 
 
 class InvalidDomainName(DatastoreError):
-    """The name cannot be a domain's: see `DOMAIN_NAME`."""
+    """The name cannot be the name of a domain; see `DOMAIN_NAME`."""
 
 
 class DomainBusy(DatastoreError):
@@ -30,11 +30,15 @@ class DomainBusy(DatastoreError):
 
 
 class FingerprintMismatch(DatastoreError):
-    """The domain was embedded by another CLAP than the one that asks."""
+    """Another CLAP than the one in use embedded the domain."""
 
 
 class DatastoreUnavailable(DatastoreError):
     """The storage engine cannot be opened or does not answer."""
+
+
+class DatastoreInUse(DatastoreUnavailable):
+    """Another process has the embedded datastore open."""
 
 
 DOMAIN_NAME = r"^[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?$"
@@ -43,7 +47,7 @@ DOMAIN_NAME = r"^[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?$"
 
 @dataclass(frozen=True)
 class Statistics:
-    """First and second moments of a version's embeddings, in float64.
+    """Mean and covariance of a version's embeddings, in float64.
 
     Attributes:
         count: number of captions N.
@@ -58,7 +62,7 @@ class Statistics:
 
 @dataclass(frozen=True)
 class DomainVersion:
-    """One immutable version of a domain: a request resolves it once and asks it alone."""
+    """One immutable version of a domain. A request resolves it once and then asks only this version."""
 
     domain: str
     version: str
@@ -78,7 +82,7 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredCaption:
     """A caption as it is stored, with its embedding [d]."""
 
     caption: str
@@ -86,13 +90,17 @@ class Entry:
 
 
 class VersionWriter(Protocol):
-    """Fills a new version. Nothing of it serves before `commit`; leaving without one discards it."""
+    """Fills a new version, which serves only after `commit`. Leaving the context without a commit discards it."""
 
     async def add(self, captions: Sequence[str], vectors: FloatArray) -> None:
-        """Store captions with their unit vectors [n, d]. Equal captions are stored once."""
+        """Store captions with their unit vectors [n, d]. Every caption of a version is added once."""
 
     async def commit(self, statistics: Statistics) -> DomainVersion:
-        """Verify that everything was stored, make the version durable and switch the domain to it at once."""
+        """Verify that everything was stored, make the version durable and switch the domain to it at once.
+
+        Raises:
+            DatastoreError: something was not stored, a caption was added twice, or the statistics are of others.
+        """
 
 
 class DomainStore(Protocol):
@@ -109,17 +117,17 @@ class DomainStore(Protocol):
     ) -> builtins.list[builtins.list[Neighbour]]:
         """For each of the vectors [n, d], the `limit` captions of highest cosine similarity, best first.
 
-        One query a vector gives both the support of the projection and the similar captions.
+        One query for each vector gives both the support of the projection and the similar captions.
         """
 
     async def statistics(self, version: DomainVersion) -> Statistics:
-        """The moments stored with the version."""
+        """The statistics stored with the version."""
 
     async def lookup(self, version: DomainVersion, captions: Sequence[str]) -> builtins.list[FloatArray | None]:
-        """The embedding [d] of each caption that the version holds letter for letter, None for the others."""
+        """The embedding [d] of each caption that the version holds letter for letter; None for every other."""
 
-    def entries(self, version: DomainVersion, *, page: int = 1024) -> AsyncIterator[builtins.list[Entry]]:
-        """Everything the version holds, each once, at most `page` at a time; in an order of the backend's own."""
+    def entries(self, version: DomainVersion, *, page: int = 1024) -> AsyncIterator[builtins.list[StoredCaption]]:
+        """Every caption of the version once, at most `page` at a time. The backend chooses the order."""
 
     def writer(self, domain: str, *, dimension: int, fingerprint: str) -> AbstractAsyncContextManager[VersionWriter]:
         """Open a new version for writing. Raises `DomainBusy` while another writer of the domain is open."""

@@ -1,4 +1,4 @@
-"""What every backend asks of the captions, vectors and queries it is given."""
+"""Checks of names, captions, vectors and queries that every backend shares."""
 
 import hashlib
 import re
@@ -7,9 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from datastores.base import DOMAIN_NAME, DatastoreError, DomainVersion, FloatArray, InvalidDomainName
-
-SELF_SIMILARITY = 0.999
-"""A stored caption asked for by its own vector scores at least this; what stays below was stored wrongly."""
 
 _UNIT_TOLERANCE = 1e-3
 
@@ -30,12 +27,12 @@ def check_name(domain: str) -> None:
 
 
 def checked_vectors(captions: Sequence[str], vectors: FloatArray, dimension: int) -> FloatArray:
-    """The vectors [n, d] as float32. Raises `DatastoreError` unless there is one of unit norm for each caption."""
+    """Return the vectors [n, d] as float32. Raises `DatastoreError` unless each caption has one of unit norm."""
     vectors = np.asarray(vectors, dtype=np.float32)
     if vectors.shape != (len(captions), dimension):
         shape = "x".join(map(str, vectors.shape))
         raise DatastoreError(f"{len(captions)} captions of dimension {dimension} came with {shape} numbers")
-    # Written so that NaN fails too.
+    # This form of the comparison also refuses NaN.
     if not np.all(np.abs(np.linalg.norm(vectors, axis=1) - 1) < _UNIT_TOLERANCE):
         raise DatastoreError("a caption's vector is not of unit norm")
     return vectors
@@ -49,7 +46,7 @@ def check_query(version: DomainVersion, vectors: FloatArray, limit: int) -> None
         raise ValueError(f"vectors {vectors.shape} for a domain of dimension {version.dimension}")
 
 
-def unit(vectors: FloatArray) -> FloatArray:
-    """The vectors [n, d] scaled to unit norm; zero stays zero."""
+def unit_norm(vectors: FloatArray) -> FloatArray:
+    """Return the vectors [n, d] scaled to unit norm; zero stays zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(norms, np.finfo(np.float32).tiny), dtype=np.float32)

@@ -1,23 +1,22 @@
-"""Captions on their way into a version: each once, with the vector the domain has for it or a new one."""
+"""Gives captions their vectors on the way into a version: the one the domain has already, or a new one."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
 import numpy as np
 
-from datastores.base import DatastoreError, DomainStore, DomainVersion, Entry, FloatArray
-from datastores.checks import caption_digest
-from datastores.statistics import Moments
+from datastores.base import DatastoreError, DomainStore, DomainVersion, FloatArray, StoredCaption
+from datastores.statistics import RunningStatistics
 
 logger = logging.getLogger(__name__)
 
 
 class TextEncoder(Protocol):
-    """What registration needs of a CLAP."""
+    """The part of a CLAP that registration uses."""
 
     @property
     def embedding_dim(self) -> int:
@@ -32,16 +31,16 @@ class TextEncoder(Protocol):
 
 
 Embed = Callable[[Sequence[str]], Awaitable[FloatArray]]
-"""Embeds captions as a `TextEncoder` does, without keeping the event loop."""
+"""Embeds captions as a `TextEncoder` does, without blocking the event loop."""
 
 
 @dataclass
 class Account:
-    """What a registration has done so far.
+    """Counts what a registration has done so far.
 
     Attributes:
-        read: captions taken, each counted once.
-        repeated: captions left out because they were there before, letter for letter.
+        read: captions taken from the caller.
+        repeated: captions not added because the domain holds them already, letter for letter.
         embedded: captions that were embedded.
         reused: captions that keep the vector they had.
         stored: captions written to the new version.
@@ -55,19 +54,19 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Batch:
+class EmbeddedCaptions:
     """Captions [n] and their vectors [n, d]."""
 
     captions: list[str]
     vectors: FloatArray
 
     @classmethod
-    def of(cls, entries: Sequence[Entry]) -> "Batch":
+    def of(cls, entries: Sequence[StoredCaption]) -> "EmbeddedCaptions":
         return cls([one.caption for one in entries], np.stack([one.vector for one in entries]))
 
 
 class Encoding:
-    """Gives captions their vectors: those of `known`, a version of the same space, and else the encoder's."""
+    """Gives captions their vectors: from `known`, a version in the same space, or else from the encoder."""
 
     def __init__(
         self,
@@ -77,7 +76,7 @@ class Encoding:
         embed: Embed | None,
         account: Account,
     ) -> None:
-        """`embed`: what `encoder` does, elsewhere; in a thread when left out."""
+        """`embed` embeds in place of the encoder; by default the encoder does, in a thread."""
         self._store = store
         self._encoder = encoder
         self._known = known
@@ -85,39 +84,36 @@ class Encoding:
         self._account = account
 
     async def batches(
-        self, captions: Iterable[str], batch: int, piece: int, moments: Moments, *, only_new: bool = False
-    ) -> AsyncIterator[Batch]:
-        """Batches of at most `batch` captions, none of them empty, whose vectors `moments` has taken in.
+        self, captions: Iterable[str], batch: int, piece: int, running: RunningStatistics, *, only_new: bool = False
+    ) -> AsyncIterator[EmbeddedCaptions]:
+        """Yield at most `batch` captions at a time, with their vectors. No batch is empty.
 
         Args:
             captions: read in a thread.
             batch: captions read at a time.
             piece: captions embedded at a time.
-            moments: takes in the vectors.
-            only_new: leave out what `known` holds, counting it as repeated.
+            running: the statistics that the vectors are added to.
+            only_new: omit the captions that `known` holds and count them as repeated.
         """
-        account, distinct = self._account, _Distinct(captions)
-        dropped = 0
-        while chunk := await asyncio.to_thread(lambda: list(islice(distinct, batch))):
-            account.read += len(chunk)
+        unread = iter(captions)
+        while chunk := await asyncio.to_thread(lambda: list(islice(unread, batch))):
+            self._account.read += len(chunk)
             found = await self._look_up(chunk)
             if only_new:
                 chunk = [caption for caption, vector in zip(chunk, found, strict=True) if vector is None]
-                dropped += len(found) - len(chunk)
+                self._account.repeated += len(found) - len(chunk)
                 found = [None] * len(chunk)
-            account.repeated = distinct.repeated + dropped
             if chunk:
                 vectors = await self._vectors(chunk, found, piece)
-                await asyncio.to_thread(moments.add, vectors)
-                yield Batch(chunk, vectors)
-        account.repeated = distinct.repeated + dropped
+                await asyncio.to_thread(running.add, vectors)
+                yield EmbeddedCaptions(chunk, vectors)
 
     async def _look_up(self, captions: Sequence[str]) -> list[FloatArray | None]:
         if self._known is not None:
             try:
                 return await self._store.lookup(self._known, captions)
             except DatastoreError as error:
-                # It was there to save time only, and a damaged version is what registering again mends.
+                # The old vectors only save time, and registering again repairs a damaged version.
                 logger.warning("the vectors of %s cannot be used again: %s", self._known.domain, error)
                 self._known = None
         return [None] * len(captions)
@@ -140,21 +136,3 @@ class Encoding:
 
     async def _embed_in_thread(self, texts: Sequence[str]) -> FloatArray:
         return await asyncio.to_thread(self._encoder.embed_text, texts)
-
-
-class _Distinct(Iterator[str]):
-    """Each caption once: the store keeps equal ones once, and the moments must be those of what it keeps."""
-
-    def __init__(self, captions: Iterable[str]) -> None:
-        self.repeated = 0
-        self._captions = iter(captions)
-        self._seen: set[bytes] = set()
-
-    def __next__(self) -> str:
-        for caption in self._captions:
-            its = caption_digest(caption)
-            if its not in self._seen:
-                self._seen.add(its)
-                return caption
-            self.repeated += 1
-        raise StopIteration

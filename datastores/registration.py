@@ -1,4 +1,4 @@
-"""Registration: captions become a new version of a domain, which serves once it is whole."""
+"""Registers captions as a new version of a domain, which serves when it is complete."""
 
 import asyncio
 import time
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from datastores.base import DatastoreError, DomainStore, DomainVersion, FingerprintMismatch
-from datastores.corpus.reader import CorpusError
-from datastores.embedding import Account, Batch, Embed, Encoding, TextEncoder
-from datastores.statistics import Moments
+from datastores.corpus.reader import CorpusError, CorpusLimits
+from datastores.embedding import Account, Embed, EmbeddedCaptions, Encoding, TextEncoder
+from datastores.statistics import RunningStatistics
 
 __all__ = ["Account", "Registered", "TextEncoder", "extend", "register"]
 
@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Registered:
-    """What a registration did.
+    """The result of a registration.
 
     Attributes:
         version: the version that serves now.
-        repeated: captions left out because they were there before, letter for letter.
+        repeated: captions not added because the domain held them already, letter for letter.
         embedded: captions that were embedded.
         reused: captions that kept the vector they had in the version before.
         seconds: how long it took.
@@ -44,42 +44,42 @@ async def register(
     *,
     batch: int = 1024,
     piece: int | None = None,
-    progress: Callable[[int], None] | None = None,
     embed: Embed | None = None,
     account: Account | None = None,
 ) -> Registered:
     """Make captions a new version of a domain and switch to it; only what the serving one lacks is embedded.
 
-    Whatever fails, or a cancellation, before the switch leaves the domain as it was; a cancellation that comes
-    while it switches is too late. Memory is bounded by `batch` and a digest a caption, whatever the number of
-    captions. One batch is read and embedded while the one before is stored.
+    A failure or a cancellation before the switch leaves the domain as it was; a cancellation during the switch comes
+    too late. Memory is bounded by `batch` and 16 bytes for each caption. One batch is read and embedded while the one
+    before is stored.
 
     Args:
         store: where the domain lives.
         domain: its name.
-        captions: taken `batch` at a time in a thread, so reading them may block.
-        encoder: says what space the vectors are of, and embeds them.
+        captions: each once, as `datastores.corpus.reader.Corpus` gives them. They are taken `batch` at a time in a
+            thread, so reading them may block.
+        encoder: embeds the captions, and names the space of the vectors.
         batch: captions read, looked up and stored at a time.
-        piece: captions embedded at a time, `batch` when left out.
-        progress: called on the event loop with the number of captions stored so far.
-        embed: embeds in the encoder's place; the encoder does it in a thread when left out.
-        account: counts meanwhile what has been done.
+        piece: captions embedded at a time; by default `batch`.
+        embed: embeds in place of the encoder; by default the encoder does, in a thread.
+        account: counts the progress.
 
     Raises:
         CorpusError: there is no caption, or reading them failed.
-        DatastoreError: the store refused or failed, see `DomainStore.writer` and `VersionWriter`.
+        DatastoreError: a caption came twice, or the store refused or failed; see `DomainStore.writer` and
+            `VersionWriter`.
     """
     started, account = time.perf_counter(), account or Account()
-    moments = Moments(encoder.embedding_dim)
+    running = RunningStatistics(encoder.embedding_dim)
     async with store.writer(domain, dimension=encoder.embedding_dim, fingerprint=encoder.fingerprint) as writer:
         encoding = Encoding(store, encoder, await _reusable(store, domain, encoder), embed, account)
-        async with aclosing(_ahead(encoding.batches(captions, batch, piece or batch, moments))) as batches:
+        async with aclosing(_ahead(encoding.batches(captions, batch, piece or batch, running))) as batches:
             async for one in batches:
                 await writer.add(one.captions, one.vectors)
-                _count(account, len(one.captions), progress)
+                account.stored += len(one.captions)
         if not account.stored:
             raise CorpusError("there is no caption to register", "empty")
-        version = await _to_its_end(writer.commit(moments.statistics()))
+        version = await _to_its_end(writer.commit(running.statistics()))
     return _registered(version, account, started)
 
 
@@ -89,22 +89,22 @@ async def extend(
     captions: Iterable[str],
     encoder: TextEncoder,
     *,
-    max_captions: int,
+    limits: CorpusLimits,
     batch: int = 1024,
     piece: int | None = None,
     embed: Embed | None = None,
     account: Account | None = None,
 ) -> Registered:
-    """Add captions to a domain: its next version is what it holds and, behind that, what is new.
+    """Add captions to a domain: its next version has the captions it holds and, behind them, the new ones.
 
-    The moments are continued from the stored ones, which is as exact as computing them again. Captions that
-    the domain holds already count as repeated; when nothing is new the version that serves stays.
-    See `register` for the arguments and for what a failure leaves behind.
+    The statistics continue from the stored ones, which is as exact as computing them again. Captions that the domain
+    holds already count as repeated; if no caption is new, the serving version stays. See `register` for the other
+    arguments and for the state after a failure.
 
     Raises:
         DomainNotFound: there is no such domain.
         FingerprintMismatch: another CLAP embedded it.
-        CorpusError: there would be more than `max_captions`, or reading them failed.
+        CorpusError: the domain would have more captions than the limits allow, or reading them failed.
         DatastoreError: the store refused or failed.
     """
     started, account = time.perf_counter(), account or Account()
@@ -115,31 +115,32 @@ async def extend(
                 f"domain {domain!r} was embedded by {serving.fingerprint!r}, these captions would be by"
                 f" {encoder.fingerprint!r}; register the domain again"
             )
-        moments = Moments.of(await store.statistics(serving))
+        running = RunningStatistics.of(await store.statistics(serving))
         encoding = Encoding(store, encoder, serving, embed, account)
-        new = encoding.batches(captions, batch, piece or batch, moments, only_new=True)
+        new = encoding.batches(captions, batch, piece or batch, running, only_new=True)
         async with aclosing(_ahead(new)) as batches:
             async for one in batches:
                 if not account.stored:
                     await _copy(store, serving, writer.add, batch, account)
-                if serving.captions + account.embedded > max_captions:
+                if serving.captions + account.embedded > limits.max_captions:
                     raise CorpusError(
-                        f"the domain would have more than {max_captions:,} captions (DRCAP_CORPUS__MAX_CAPTIONS)",
+                        f"the domain would have more than {limits.max_captions:,} captions"
+                        f" ({limits.setting_of('max_captions')})",
                         "too-many",
                     )
                 await writer.add(one.captions, one.vectors)
-                _count(account, len(one.captions), None)
+                account.stored += len(one.captions)
         if not account.stored:
             account.reused = serving.captions
             return _registered(serving, account, started)
-        version = await _to_its_end(writer.commit(moments.statistics()))
+        version = await _to_its_end(writer.commit(running.statistics()))
     return _registered(version, account, started)
 
 
 async def _reusable(store: DomainStore, domain: str, encoder: TextEncoder) -> DomainVersion | None:
     try:
         serving = await store.resolve(domain)
-    except DatastoreError:  # absent, or damaged, which registering it again is to mend
+    except DatastoreError:  # absent, or damaged: registering it again repairs it
         return None
     return serving if _same_space(serving, encoder) else None
 
@@ -153,16 +154,10 @@ async def _copy(
 ) -> None:
     async with aclosing(_ahead(store.entries(version, page=page))) as pages:
         async for entries in pages:
-            one = Batch.of(entries)
+            one = EmbeddedCaptions.of(entries)
             await add(one.captions, one.vectors)
             account.reused += len(entries)
-            _count(account, len(entries), None)
-
-
-def _count(account: Account, stored: int, progress: Callable[[int], None] | None) -> None:
-    account.stored += stored
-    if progress is not None:
-        progress(account.stored)
+            account.stored += len(entries)
 
 
 def _registered(version: DomainVersion, account: Account, started: float) -> Registered:
@@ -170,7 +165,7 @@ def _registered(version: DomainVersion, account: Account, started: float) -> Reg
 
 
 async def _ahead(source: AsyncIterator[T]) -> AsyncGenerator[T, None]:
-    """The items of `source`, the next one under way while one is used; `source` is closed at the end."""
+    """Yield the items of `source` and fetch the next one meanwhile; close `source` at the end."""
 
     async def take() -> T | None:
         return await anext(source, None)
@@ -188,7 +183,7 @@ async def _ahead(source: AsyncIterator[T]) -> AsyncGenerator[T, None]:
 
 
 async def _to_its_end(work: Awaitable[T]) -> T:
-    """Await what a cancellation must not leave half done: one that comes meanwhile comes too late."""
+    """Wait for work that must not stop halfway. A cancellation meanwhile has no effect."""
     task = asyncio.ensure_future(work)
     while True:
         try:

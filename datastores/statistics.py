@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from datastores.base import FloatArray, Statistics
 
 
-class Moments:
-    """Accumulates the moments in float64, whatever the number of vectors, in memory for d^2 numbers.
+class RunningStatistics:
+    """Accumulates mean and covariance in float64. The memory is d^2 numbers for any number of vectors.
 
     Chunks are merged by the pairwise update of Chan, Golub and LeVeque (1983), which, unlike a sum of
     squares, loses nothing when the mean is large against the spread:
@@ -21,16 +21,16 @@ class Moments:
         self._scatter: NDArray[np.float64] = np.zeros((dimension, dimension))
 
     @classmethod
-    def of(cls, statistics: Statistics) -> "Moments":
-        """Continue where stored moments ended."""
-        moments = cls(len(statistics.mean))
-        moments._count = statistics.count
-        moments._mean = np.array(statistics.mean, np.float64)
-        moments._scatter = np.array(statistics.covariance, np.float64) * statistics.count
-        return moments
+    def of(cls, statistics: Statistics) -> "RunningStatistics":
+        """Continue from stored statistics."""
+        running = cls(len(statistics.mean))
+        running._count = statistics.count
+        running._mean = np.array(statistics.mean, np.float64)
+        running._scatter = np.array(statistics.covariance, np.float64) * statistics.count
+        return running
 
     def add(self, vectors: FloatArray) -> None:
-        """Take in vectors [n, d]."""
+        """Add vectors [n, d]."""
         if not len(vectors):
             return
         chunk = vectors.astype(np.float64)
@@ -43,7 +43,7 @@ class Moments:
         self._count = total
 
     def statistics(self) -> Statistics:
-        """The moments so far; the covariance is divided by N. Raises `ValueError` when nothing was added."""
+        """The statistics so far; the covariance is divided by N. Raises `ValueError` when nothing was added."""
         if not self._count:
-            raise ValueError("moments of no vectors")
+            raise ValueError("statistics of no vectors")
         return Statistics(self._count, self._mean.copy(), self._scatter / self._count)

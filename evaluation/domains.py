@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.progress import Progress
 
 from datastores.base import (
+    DatastoreInUse,
     DatastoreUnavailable,
     DomainNotFound,
     DomainStore,
@@ -22,7 +23,7 @@ from datastores.base import (
 from datastores.corpus.reader import CorpusError, CorpusLimits, read_corpus
 from datastores.edge.store import EdgeStore
 from datastores.registration import register
-from datastores.statistics import Moments
+from datastores.statistics import RunningStatistics
 from models.clap.base import Clap
 from models.vectors import FloatArray
 
@@ -68,11 +69,11 @@ async def open_domain(store: DomainStore, name: str, clap: Clap, title: str | No
 
 async def put_domain(store: DomainStore, name: str, captions: Sequence[str], vectors: FloatArray, clap: Clap) -> Domain:
     """Register captions with known unit vectors [n, d]. Raises `DatastoreError`."""
-    moments = Moments(clap.embedding_dim)
-    moments.add(vectors)
+    running = RunningStatistics(clap.embedding_dim)
+    running.add(vectors)
     async with store.writer(name, dimension=clap.embedding_dim, fingerprint=clap.fingerprint) as writer:
         await writer.add(captions, vectors)
-        await writer.commit(moments.statistics())
+        await writer.commit(running.statistics())
     return await open_domain(store, name, clap)
 
 
@@ -96,9 +97,7 @@ async def corpus_domain(
     folder = cache / f"{_digest(file)[:24]}-{hashlib.sha256(clap.fingerprint.encode()).hexdigest()[:16]}"
     try:
         store = await EdgeStore.open(folder)
-    except DatastoreUnavailable as error:
-        if not isinstance(error.__cause__, BlockingIOError):
-            raise
+    except DatastoreInUse as error:
         raise DatastoreUnavailable(
             f"another evaluation has the captions of {file} open in {folder}; wait for it or name another --cache"
         ) from error
@@ -126,16 +125,8 @@ async def temporary_store() -> AsyncIterator[DomainStore]:
 
 async def _register(store: DomainStore, file: Path, clap: Clap, limits: CorpusLimits, progress: Progress) -> None:
     # Read completely first: a damaged line is found before minutes are spent on embedding.
-    captions = _captions(file, limits)
-    task = progress.add_task(f"registering {file.name}", total=len(captions))
-    await register(
-        store,
-        _CORPUS,
-        captions,
-        clap,
-        batch=_CAPTIONS_AT_ONCE,
-        progress=lambda stored: progress.update(task, completed=stored),
-    )
+    captions = progress.track(_captions(file, limits), description=f"registering {file.name}")
+    await register(store, _CORPUS, captions, clap, batch=_CAPTIONS_AT_ONCE)
 
 
 def _captions(file: Path, limits: CorpusLimits) -> list[str]:

@@ -17,6 +17,8 @@ from models.bundle.load import load_clap, load_source, merge_adapter, prompt_tem
 from models.device.int8 import quantise_linears
 from models.llm.cpu.attention import use_double_attention
 from models.llm.projector import Projector
+from service.jobs.corpus_reading import corpus_limits
+from service.settings import CorpusSettings
 from training.corpora import embed_corpus, load_corpus
 from training.examples import ExampleOptions
 from training.loss import CaptionLoss
@@ -39,7 +41,7 @@ def measure(
         merge_adapter(llm, folder / ADAPTER)
     projector = Projector.load(folder / PROJECTOR, clap.embedding_dim, llm.hidden_size)
     template = prompt_template(config.prompt, llm)
-    loaded = [load_corpus(path, clap) for path in corpora]
+    loaded = [load_corpus(path, clap, corpus_limits(CorpusSettings())) for path in corpora]
     with tempfile.TemporaryDirectory() as cache:
         vectors = [embed_corpus(corpus, clap, Path(cache), lambda _: None) for corpus in loaded]
     options = ExampleOptions(choose_range(vectors, seed), drop=0.0)

@@ -1,8 +1,9 @@
-"""What the shipped service loads: a bundle of `models` and a datastore, embedded or on a server."""
+"""Loads a bundle of `models` and opens a datastore, embedded or on a server, for the shipped service."""
 
 import logging
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def load_bundle(settings: Settings) -> LoadedBundle:
     """Load the bundle the settings name. Blocking, for seconds: call it from a thread."""
     if settings.bundle == EMBEDDED:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    # Imported here: torch and transformers take seconds, and read the line above once, when imported.
+    # Imported here: torch and transformers take seconds to import, and read the variable above at import.
     import torch
 
     from models.bundle.load import load_bundle as load_any_bundle
@@ -61,34 +62,35 @@ def wishes(settings: Settings) -> "Wishes":
 
 
 async def open_store(settings: Settings) -> DomainStore:
-    """Open the datastore the settings name: a server where there is a URL, else the embedded one.
+    """Open the datastore that the settings choose: a server where there is a URL, else the embedded one.
 
     Raises:
-        DatastoreUnavailable: the folder cannot be used or a file of keys or certificates cannot be read. A
-            server that does not answer is no such case: the store says so until it is back.
+        DatastoreUnavailable: the folder cannot be used, or a file of keys or certificates cannot be read. A server
+            that does not answer raises nothing here: the store raises until the server is back.
     """
-    if settings.datastore.url is None:
+    folder = settings.datastore.folder
+    if folder is not None:
         from datastores.edge.store import EdgeStore
 
-        return await EdgeStore.open(settings.datastore.path)
+        return await EdgeStore.open(folder, variable_name("datastore", "path"))
     from datastores.qdrant.store import QdrantStore
 
     return await QdrantStore.open(qdrant_config(settings.datastore))
 
 
 def qdrant_config(settings: DatastoreSettings) -> "QdrantConfig":
-    """What the settings say of the Qdrant server, its keys read from their files. Raises as `open_store`."""
+    """The settings of the Qdrant server, with the keys read from their files. Raises as `open_store`."""
     from datastores.qdrant.config import QdrantConfig
 
     if settings.url is None:
         raise ValueError("the settings name no server")
-    apart = {"path", "url", "read_key", "write_key", "read_key_file", "write_key_file"}
-    return QdrantConfig(
-        settings.url,
-        read_key=_secret("read_key", settings.read_key, settings.read_key_file),
-        write_key=_secret("write_key", settings.write_key, settings.write_key_file),
-        **{name: value for name, value in settings if name not in apart},
-    )
+    same = {field.name for field in fields(QdrantConfig)} & DatastoreSettings.model_fields.keys()
+    values = {name: getattr(settings, name) for name in same} | {
+        "read_key": _secret("read_key", settings.read_key, settings.read_key_file),
+        "write_key": _secret("write_key", settings.write_key, settings.write_key_file),
+        "setting_of": partial(variable_name, "datastore"),
+    }
+    return QdrantConfig(**values)
 
 
 def _secret(name: str, value: SecretStr | None, file: Path | None) -> str | None:

@@ -126,6 +126,11 @@ class DatastoreSettings(_Concern):
         100_000, ge=0, description="Number of captions up to which the server searches without an index."
     )
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the embedded datastore; None where a server keeps the domains."""
+        return self.path if self.url is None else None
+
     @model_validator(mode="after")
     def _one_source_a_key(self) -> Self:
         for name in ("read_key", "write_key"):

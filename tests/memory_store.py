@@ -12,10 +12,10 @@ from datastores.base import (
     DomainBusy,
     DomainNotFound,
     DomainVersion,
-    Entry,
     FloatArray,
     Neighbour,
     Statistics,
+    StoredCaption,
 )
 from datastores.checks import check_name
 
@@ -77,9 +77,9 @@ class MemoryStore:
         rows = {caption: row for row, caption in enumerate(one.captions)}
         return [one.vectors[rows[caption]] if caption in rows else None for caption in captions]
 
-    async def entries(self, version: DomainVersion, *, page: int = 1024) -> AsyncIterator[builtins.list[Entry]]:
+    async def entries(self, version: DomainVersion, *, page: int = 1024) -> AsyncIterator[builtins.list[StoredCaption]]:
         one = self._version(version)
-        everything = [Entry(*pair) for pair in zip(one.captions, one.vectors, strict=True)]
+        everything = [StoredCaption(*pair) for pair in zip(one.captions, one.vectors, strict=True)]
         for start in range(0, len(everything), page):
             yield everything[start : start + page]
 

@@ -23,6 +23,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from datastores.qdrant.config import QdrantConfig
+from tests.storage import server_config
 
 _VECTORS = TypeAdapter(models.VectorsConfig)
 _UPSERT = TypeAdapter(models.PointInsertOperations)
@@ -56,7 +57,7 @@ class Wire:
     def config(self, **changes: Any) -> QdrantConfig:
         """Short waits, so that tests of failures are fast."""
         given = {"timeout_seconds": 5.0, "retry_seconds": 0.0, "write_timeout_seconds": 5.0, "write_retry_seconds": 0.0}
-        return QdrantConfig(self.url, **{**given, **changes})
+        return server_config(self.url, **{**given, **changes})
 
     async def start(self) -> None:
         certificate, key = self._certificate or (None, None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datastores.corpus.reader import read_corpus
+from datastores.corpus.reader import CorpusLimits, read_corpus
 from models.clap.base import Clap
 from models.vectors import FloatArray
 
@@ -39,7 +39,7 @@ class TrainingCorpus:
         return digest.hexdigest()
 
 
-def load_corpus(path: Path, clap: Clap) -> TrainingCorpus:
+def load_corpus(path: Path, clap: Clap, limits: CorpusLimits) -> TrainingCorpus:
     """Read a corpus file in any format a domain may have.
 
     A caption that the CLAP would cut is omitted: its vector lacks some of its words, and the LLM would learn to invent.
@@ -48,7 +48,7 @@ def load_corpus(path: Path, clap: Clap) -> TrainingCorpus:
         CorpusError: the file is no corpus, or has no caption.
         OSError: the file cannot be read.
     """
-    captions = list(read_corpus(path))
+    captions = list(read_corpus(path, limits=limits))
     whole = [caption for caption, reads in zip(captions, clap.reads_whole(captions), strict=True) if reads]
     name = path.name.removesuffix(".gz").rsplit(".", 1)[0]
     return TrainingCorpus(name, tuple(whole), cut=len(captions) - len(whole))

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.serving.plain import load_domain
 from datastores.base import DomainVersion, Neighbour, Statistics
 from datastores.edge.store import EdgeStore
-from datastores.statistics import Moments
+from datastores.statistics import RunningStatistics
 from models.bundle.loaded import LoadedBundle
 from models.conditioning.conditioning import Conditioning
 from models.conditioning.method import Method, untimed
@@ -43,12 +43,12 @@ class OwnCaptioner:
         bundle = await asyncio.to_thread(load_bundle, load_settings())
         captions, vectors = load_domain(domain)
         store = await EdgeStore.open(Path(tempfile.mkdtemp()))
-        moments = Moments(vectors.shape[1])
-        moments.add(vectors)
+        running = RunningStatistics(vectors.shape[1])
+        running.add(vectors)
         fingerprint = bundle.clap.fingerprint
         async with store.writer(_DOMAIN, dimension=vectors.shape[1], fingerprint=fingerprint) as writer:
             await writer.add(captions, vectors)
-            await writer.commit(moments.statistics())
+            await writer.commit(running.statistics())
         version = await store.resolve(_DOMAIN)
         return cls(bundle, store, version, await store.statistics(version))
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from cli.common.client import checked
-from cli.common.datastore import must_exist, unless_served
+from cli.common.datastore import open_existing
 from cli.common.errors import CommandError
 from cli.common.jobs import FINISHED, drawing, result_of
+from cli.common.parquet import readable
 from cli.common.quiet import quiet
 from service.settings import AuthSettings, DatastoreSettings, ServerSettings, Settings
 
@@ -107,18 +108,8 @@ def _alone(settings: Settings, folder: Path, corpus: Path | None) -> Settings:
 
 
 async def _open_store(settings: Settings) -> Any:
-    from datastores.base import DatastoreError
-    from service.loading import open_store
-
-    path = settings.datastore.path
     instead = "caption in a domain made of a file with --corpus FILE, or ask a running service without --local"
-    if settings.datastore.url is None:
-        await asyncio.to_thread(must_exist, path, instead)
-    try:
-        with unless_served(path, instead):
-            return await open_store(settings)
-    except DatastoreError as error:
-        raise CommandError(str(error)) from error
+    return await open_existing(settings, instead)
 
 
 async def _ready(client: httpx.AsyncClient, failures: list[CommandError]) -> None:
@@ -133,8 +124,8 @@ async def _ready(client: httpx.AsyncClient, failures: list[CommandError]) -> Non
 
 async def _register(client: httpx.AsyncClient, corpus: Path) -> None:
     try:
-        with corpus.open("rb") as file, drawing("register") as draw:
-            part = {"file": (corpus.name, file, "application/octet-stream")}
+        with readable(corpus) as given, given.open("rb") as file, drawing("register") as draw:
+            part = {"file": (given.name, file, "application/octet-stream")}
             job = checked(await client.put(f"/domains/{domain_of(corpus)}", files=part)).json()
             while job["state"] not in FINISHED:
                 draw(job)

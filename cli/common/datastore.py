@@ -1,27 +1,32 @@
-"""Opening the datastore of the settings in the command itself, where a running service may have it."""
+"""Opens the datastore of the settings in the command itself, where a running service may have it open."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import asyncio
+from typing import TYPE_CHECKING
 
 from cli.common.errors import CommandError
-from service.settings import variable_name
+from service.settings import Settings, variable_name
+
+if TYPE_CHECKING:
+    from datastores.base import DomainStore
 
 
-def must_exist(path: Path, instead: str) -> None:
-    """Raises `CommandError` if there is no datastore; opening would make one. `instead` says what to do."""
-    if not path.is_dir():
-        raise CommandError(f"there is no datastore at {path} ({variable_name('datastore', 'path')}); {instead}")
+async def open_existing(settings: Settings, instead: str) -> "DomainStore":
+    """Open the datastore that the settings choose; `instead` tells the user what else to do.
 
+    Raises:
+        CommandError: there is none, a running service has it open, or it cannot be used.
+    """
+    # Imported here: completion and help wait neither for numpy nor for the service.
+    from datastores.base import DatastoreError, DatastoreInUse
+    from service.loading import open_store
 
-@contextmanager
-def unless_served(path: Path, instead: str) -> Iterator[None]:
-    """Opening within it raises `CommandError` if a running service has the datastore; `instead` says what to do."""
-    from datastores.base import DatastoreError  # here, as numpy comes with it: whoever completes does not wait for it
-
+    folder = settings.datastore.folder
+    # Opening a folder would make it.
+    if folder is not None and not await asyncio.to_thread(folder.is_dir):
+        raise CommandError(f"there is no datastore at {folder} ({variable_name('datastore', 'path')}); {instead}")
     try:
-        yield
+        return await open_store(settings)
+    except DatastoreInUse as error:
+        raise CommandError(f"the datastore {folder} is open in a running service; {instead}") from error
     except DatastoreError as error:
-        if not isinstance(error.__cause__, BlockingIOError):
-            raise
-        raise CommandError(f"the datastore {path} is open in a running service; {instead}") from error
+        raise CommandError(str(error)) from error

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from cli.common.client import connect
-from cli.common.datastore import must_exist, unless_served
+from cli.common.datastore import open_existing
 from cli.common.errors import CommandError
 from cli.common.listening import listener
+from cli.common.parquet import readable
 from cli.evaluating.options import EvaluateOptions
 from service.settings import Settings
 
@@ -120,33 +121,33 @@ class Evaluator:
             async with registered(self.settings, self.options.domain, clap) as domain:
                 yield domain
 
-    def _corpus(self, file: Path, clap: "Clap") -> "AbstractAsyncContextManager[Domain]":
+    @asynccontextmanager
+    async def _corpus(self, file: Path, clap: "Clap") -> "AsyncIterator[Domain]":
         from evaluation.domains import corpus_domain
         from service.jobs.corpus_reading import corpus_limits
 
-        return corpus_domain(file, self.options.cache, clap, corpus_limits(self.settings.corpus), self.progress)
+        limits = corpus_limits(self.settings.corpus)
+        with readable(file) as corpus:
+            async with corpus_domain(corpus, self.options.cache, clap, limits, self.progress) as domain:
+                yield domain
 
 
 @asynccontextmanager
 async def registered(settings: Settings, name: str | None, clap: "Clap") -> "AsyncIterator[Domain]":
-    """A domain of the settings' datastore, by name or because it is the only one.
+    """Open a domain of the datastore that the settings choose; without a name, the only one.
 
     Raises:
-        CommandError: there is no datastore, a service has it open, or the name is left out and there are several.
-        DatastoreError: there is no such domain, or another CLAP embedded it.
+        CommandError: there is no datastore, a service has it open, or no name is given and there are several domains.
+        DatastoreError: there is no such domain, another CLAP embedded it, or the datastore does not answer.
     """
-    from datastores.edge.store import EdgeStore
     from evaluation.domains import open_domain
 
-    path = settings.datastore.path
     instead = "build a domain of a file with --corpus FILE, or caption through a service with --url URL"
-    await asyncio.to_thread(must_exist, path, instead)
-    with unless_served(path, instead):
-        store = await EdgeStore.open(path)
+    store = await open_existing(settings, instead)
     try:
         names = [version.domain for version in await store.list()]
         if name is None and len(names) != 1:
-            raise CommandError(f"name the --domain; {path} has {', '.join(names) or 'none'}")
+            raise CommandError(f"name the --domain; the datastore has {', '.join(names) or 'none'}")
         yield await open_domain(store, name or names[0], clap)
     finally:
         await store.close()

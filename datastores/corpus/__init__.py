@@ -1,1 +1,1 @@
-"""The captions of a corpus, however they are written down."""
+"""Reads the captions of a corpus in any of its formats."""

@@ -1,4 +1,4 @@
-"""Which columns of a table, or keys of an object, hold captions, and the captions of one value."""
+"""Chooses the columns of a table, or the keys of an object, that hold captions, and takes captions from a value."""
 
 import json
 import re
@@ -11,10 +11,10 @@ _SHOWN_CHARACTERS = 40
 
 
 def choose_columns(names: Sequence[str], column: str | None) -> list[int]:
-    """Positions of the columns with captions; none if there are none.
+    """Positions of the columns with captions; an empty list if no column has any.
 
-    The column asked for: by its exact name, else by the one name that differs in case only. If none is asked for:
-    ``caption``, else ``captions``, else all of ``caption_1``, ``caption_2``, ... (as Clotho has them).
+    A column that is asked for is found by its exact name, else by the one name that differs only in case. Otherwise it
+    is ``caption``, else ``captions``, else all of ``caption_1``, ``caption_2``, ..., as in Clotho.
     """
     stripped = [name.strip() for name in names]
     lowered = [name.lower() for name in stripped]

@@ -1,4 +1,4 @@
-"""Captions of a JSON document, read as a stream: one value of it is held at a time."""
+"""Reads the captions of a JSON document as a stream, one value in memory at a time."""
 
 import codecs
 import io
@@ -16,10 +16,10 @@ _SHAPE = 'the JSON must be {"captions": ["...", "..."]}'
 
 
 def read_json(file: io.BufferedReader, column: str | None) -> Iterator[tuple[int, str | CorpusError]]:
-    """(number of the item of ``captions``, caption), or in place of a caption what is wrong with its item.
+    """Yield (number of the item of ``captions``, caption), or the error of an item in place of its caption.
 
     Raises:
-        CorpusError: the document is no JSON or no UTF-8, has another shape, or a value of over 1 MiB.
+        CorpusError: the document is not JSON or not UTF-8, has another shape, or has a value of over 1 MiB.
     """
     document = _Document(file)
     first = document.peek()
@@ -52,7 +52,7 @@ def read_json(file: io.BufferedReader, column: str | None) -> Iterator[tuple[int
 
 
 class _Document:
-    """A JSON text from which values are taken in order; the json module reads each of them."""
+    """A JSON text that gives its values in order; the json module reads each of them."""
 
     def __init__(self, file: io.BufferedReader) -> None:
         self._file = file
@@ -65,7 +65,7 @@ class _Document:
         self._json = json.JSONDecoder()
 
     def peek(self) -> str:
-        """The next character that is no white space; empty at the end."""
+        """The next character that is not white space; empty at the end."""
         while True:
             space = _SPACE.match(self._text, self._at)
             self._at = space.end() if space else self._at
@@ -73,7 +73,7 @@ class _Document:
                 return self._text[self._at : self._at + 1]
 
     def take(self, expected: str) -> str:
-        """Pass the next character, which must be one of `expected`."""
+        """Read the next character, which must be one of `expected`."""
         character = self.peek()
         if not character or character not in expected:
             raise self.error(f"it is not JSON: {' or '.join(map(repr, expected))} is missing")
@@ -81,7 +81,7 @@ class _Document:
         return character
 
     def members(self, opening: str, closing: str) -> Iterator[int]:
-        """Stand before each member of an object or a list in turn; its number, from 1."""
+        """Stop before each member of an object or a list; yield its number, from 1."""
         self.take(opening)
         if self.peek() == closing:
             self.take(closing)
@@ -93,7 +93,7 @@ class _Document:
             yield number
 
     def value(self) -> object:
-        """The next value, whole."""
+        """Read the next complete value."""
         self.peek()
         while True:
             try:
@@ -104,20 +104,20 @@ class _Document:
             except (ValueError, RecursionError) as error:
                 raise self.error("a value nests too deep or has a huge number") from error
             else:
-                # A number may go on in what was not read yet.
+                # A number may continue in the part that is not read yet.
                 if end < len(self._text) or not self._more():
                     self._at = end
                     return value
 
     def error(self, message: str, at: int | None = None, kind: str = "row") -> CorpusError:
-        """An error at a position of the text that is held; by default at the next character."""
+        """An error at a position of the text in memory; by default at the next character."""
         before = self._text[: self._at if at is None else at]
         lines = before.count("\n")
         column = len(before) - before.rfind("\n") if lines else self._column_before + len(before) + 1
         return CorpusError(f"{message} at column {column}", kind, self._lines_before + lines + 1)
 
     def _more(self) -> bool:
-        """Read on, and forget what was passed; whether there was more."""
+        """Read more and drop the text before the position. Return False at the end."""
         if self._ended:
             return False
         if len(self._text) - self._at > _MAX_VALUE_CHARACTERS:
@@ -159,5 +159,5 @@ class _Decoder:
 
     @staticmethod
     def _position(error: UnicodeDecodeError, piece: bytes) -> int:
-        # The codec leaves out the byte order mark of the first piece.
+        # The codec omits the byte order mark of the first piece.
         return error.start + len(piece) - len(error.object)

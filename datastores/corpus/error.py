@@ -1,13 +1,12 @@
-"""What is wrong with a corpus, and where."""
+"""The error of a corpus, with its place."""
 
 
 class CorpusError(Exception):
-    """A corpus that cannot be taken, or one row of it.
+    """A corpus, or one row of it, cannot be read.
 
     Attributes:
         kind: ``format``, ``encoding``, ``row``, ``column``, ``damaged``, ``too-long``, ``too-many`` or ``empty``.
-        line: number of the line, from 1, where there is one; of a JSON document the number of the caption, of a
-            Parquet file that of the row.
+        line: number of the line, from 1, if there is one; in a JSON document the number of the caption.
     """
 
     def __init__(self, message: str, kind: str, line: int | None = None, unit: str = "line") -> None:

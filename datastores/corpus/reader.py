@@ -1,22 +1,22 @@
-"""The captions of a corpus: normalised, each once, counted. `corpus_formats` reads how they are written."""
+"""The captions of a corpus: normalised, each once, counted. `formats` knows how they are written."""
 
 import hashlib
+import io
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, get_args
 
 from datastores.corpus.error import CorpusError
-from datastores.corpus.formats import CorpusFormat, check_format, head_of, read_entries, said_format
+from datastores.corpus.formats import CorpusFormat, Entries, check_format, head_of, said_format
 from datastores.corpus.source import Meter, unpack
 
 __all__ = [
     "Corpus",
     "CorpusCounts",
     "CorpusError",
-    "CorpusFormat",
     "CorpusLimits",
     "OnError",
     "normalise",
@@ -26,7 +26,7 @@ __all__ = [
 OnError = Literal["refuse", "skip"]
 
 _PROBLEMS = 20
-# A character composed by NFC stands for at most so many.
+# NFC composes at most this many characters into one.
 _MOST_COMPOSED = 4
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ZERO_WIDTH_JOINERS = "\u200c\u200d"
@@ -34,16 +34,24 @@ _ZERO_WIDTH_JOINERS = "\u200c\u200d"
 
 @dataclass(frozen=True)
 class CorpusLimits:
-    """What a corpus may hold; the names are those of the settings below ``DRCAP_CORPUS__``."""
+    """Bounds a corpus.
 
-    max_captions: int = 1_000_000
-    max_caption_characters: int = 2_000
-    max_unpacked_bytes: int = 1 << 30
+    Attributes:
+        max_captions: distinct captions of a corpus, and of a domain that captions are added to.
+        max_caption_characters: characters of one caption.
+        max_unpacked_bytes: bytes of a corpus once unpacked.
+        setting_of: the name of the setting behind one of these limits; errors name it.
+    """
+
+    max_captions: int
+    max_caption_characters: int
+    max_unpacked_bytes: int
+    setting_of: Callable[[str], str]
 
 
 @dataclass
 class CorpusCounts:
-    """What became of the entries."""
+    """Counts the entries by their result."""
 
     empty: int = 0
     duplicates: int = 0
@@ -52,24 +60,29 @@ class CorpusCounts:
 
     @property
     def read(self) -> int:
-        """All of them."""
+        """All entries."""
         return self.empty + self.duplicates + self.skipped + self.kept
 
 
 class Corpus(Iterator[str]):
-    """The captions in order of appearance; `counts` and `bytes_read` grow while they are taken.
+    """The captions in order of appearance, each once; `counts` and `bytes_read` grow while they are taken.
 
     Captions that differ only in case or in closing punctuation are one, and the first way of writing it is
-    kept. What has no letter, digit or symbol counts as empty.
+    kept. A caption without a letter, digit or symbol counts as empty.
+
+    This is the only place that makes captions distinct. Every caller reads its captions here (HTTP jobs, evaluation,
+    benchmarks, training), the limit on captions counts distinct ones, and only here is a caption compared without
+    its case. Registration takes the captions as they come; adding to a domain also skips what the domain holds, and
+    a writer refuses a version to which a caption was added twice.
 
     Attributes:
-        counts: what became of the entries so far.
-        problems: what was wrong with the first 20 rows that were skipped, each with its line.
+        counts: the entries so far, by their result.
+        problems: the errors of the first 20 skipped rows, each with its line.
     """
 
     def __init__(
         self,
-        entries: Iterator[tuple[int, str | CorpusError]],
+        entries: Entries,
         limits: CorpusLimits,
         meter: Meter,
         unit: str = "line",
@@ -86,14 +99,14 @@ class Corpus(Iterator[str]):
 
     @property
     def bytes_read(self) -> int:
-        """How much of the source was taken, in bytes as they were sent; a buffer ahead of the captions."""
+        """Bytes read of the source, as they were sent. They run one buffer ahead of the captions."""
         return self._meter.bytes_read
 
     def __next__(self) -> str:
         """Raises `CorpusError`; also, of kind ``empty``, at the end of a corpus without any caption."""
         return next(self._captions)
 
-    def _read(self, entries: Iterator[tuple[int, str | CorpusError]]) -> Iterator[str]:
+    def _read(self, entries: Entries) -> Iterator[str]:
         seen: set[bytes] = set()
         for number, entry in entries:
             caption = entry if isinstance(entry, CorpusError) else self._checked(number, entry)
@@ -104,14 +117,14 @@ class Corpus(Iterator[str]):
             if not key:
                 self.counts.empty += 1
                 continue
-            # Digests bound the memory by the number of captions, whatever their length.
+            # Digests bound the memory by the number of captions, not by their length.
             digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
             if digest in seen:
                 self.counts.duplicates += 1
                 continue
             if self.counts.kept == self._limits.max_captions:
                 raise CorpusError(
-                    f"more than {self._limits.max_captions:,} captions (DRCAP_CORPUS__MAX_CAPTIONS)",
+                    f"more than {self._limits.max_captions:,} captions ({self._limits.setting_of('max_captions')})",
                     "too-many",
                     number,
                     self._unit,
@@ -138,13 +151,13 @@ class Corpus(Iterator[str]):
     def _checked(self, number: int, text: str) -> str | CorpusError:
         limit = self._limits.max_caption_characters
         caption = _collapse(text)
-        # Putting marks in order takes the square of their number, so it waits until the length is bounded.
+        # NFC sorts marks in quadratic time, so it runs only on a text of bounded length.
         if len(caption) <= _MOST_COMPOSED * limit:
             caption = unicodedata.normalize("NFC", caption)
         if len(caption) > limit:
             return CorpusError(
                 f"a caption of {len(caption):,} characters; at most {limit:,} are taken"
-                " (DRCAP_CORPUS__MAX_CAPTION_CHARACTERS)",
+                f" ({self._limits.setting_of('max_caption_characters')})",
                 "too-long",
                 number,
                 self._unit,
@@ -159,57 +172,58 @@ def read_corpus(
     *,
     media_type: str | None = None,
     filename: str | None = None,
-    limits: CorpusLimits | None = None,
+    limits: CorpusLimits,
     column: str | None = None,
     on_error: OnError = "refuse",
 ) -> Corpus:
-    """Read a corpus as a stream: JSON, NDJSON, CSV, TSV, plain text or Parquet, or gzip of one of them.
+    """Read a corpus as a stream, in one of `datastores.corpus.formats.FORMATS` or gzip of one of them.
 
     Args:
         source: an open binary file, which stays open, or a path.
         media_type: of the body; says the format when it is one of a corpus.
         filename: its suffix says the format next; the name of `source` when that is a path. If neither says, the
             beginning of the corpus does. Gzip is found by its first bytes, whatever the name.
-        limits: the defaults when left out.
+        limits: on the corpus.
         column: name of the column of a table, or key of an object, that holds the captions; ``caption``,
-            ``captions`` or all of ``caption_1``, ``caption_2``, ... when left out.
-        on_error: ``refuse`` raises at the first bad row; ``skip`` leaves bad rows out and counts them, and raises
-            only for what makes the rest unreadable or breaks the limits of the corpus.
+            ``captions`` or all of ``caption_1``, ``caption_2``, ... by default.
+        on_error: ``refuse`` raises at the first bad row; ``skip`` omits bad rows and counts them, and raises only if
+            the rest cannot be read or the corpus exceeds its limits.
 
     Raises:
-        CorpusError: of kind ``format``, ``encoding`` or ``damaged`` for what the beginning tells at once; of any
-            kind while captions are taken.
+        CorpusError: of kind ``format``, ``encoding`` or ``damaged`` if the beginning shows it; of any kind while
+            captions are taken.
         OSError: the path cannot be read.
     """
     if on_error not in get_args(OnError):
         raise ValueError(f"on_error is {on_error!r}; it must be one of {', '.join(get_args(OnError))}")
-    limits = limits or CorpusLimits()
     meter = Meter()
     if isinstance(source, Path):
         said = said_format(media_type, filename or source.name)
         with source.open("rb") as file:
-            form = check_format(said, head_of(unpack(file, limits.max_unpacked_bytes, Meter())), column)
+            form = check_format(said, head_of(_unpack(file, limits, Meter())), column)
         entries = _entries_of_path(source, form, limits, column, meter)
     else:
         said = said_format(media_type, filename)
-        unpacked = unpack(source, limits.max_unpacked_bytes, meter)
+        unpacked = _unpack(source, limits, meter)
         form = check_format(said, head_of(unpacked), column)
-        entries = read_entries(form, unpacked, column, limits.max_unpacked_bytes, meter)
+        entries = form.read(unpacked, column)
     return Corpus(entries, limits, meter, form.unit, on_error)
 
 
-def _entries_of_path(
-    path: Path, form: CorpusFormat, limits: CorpusLimits, column: str | None, meter: Meter
-) -> Iterator[tuple[int, str | CorpusError]]:
-    # A generator, so that a corpus nobody reads leaves no open file.
+def _entries_of_path(path: Path, form: CorpusFormat, limits: CorpusLimits, column: str | None, meter: Meter) -> Entries:
+    # A generator, so that a corpus that is never read leaves no open file.
     with path.open("rb") as file:
-        unpacked = unpack(file, limits.max_unpacked_bytes, meter)
-        yield from read_entries(form, unpacked, column, limits.max_unpacked_bytes, meter)
+        unpacked = _unpack(file, limits, meter)
+        yield from form.read(unpacked, column)
+
+
+def _unpack(file: BinaryIO, limits: CorpusLimits, meter: Meter) -> io.BufferedReader:
+    return unpack(file, limits.max_unpacked_bytes, limits.setting_of("max_unpacked_bytes"), meter)
 
 
 def normalise(text: str) -> str:
-    """NFC, every run of white space one space, invisible control and format characters left out, stripped."""
-    # Last, for what was invisible may have stood between a letter and its accent.
+    """The text in NFC, stripped, with single spaces and without invisible control and format characters."""
+    # NFC runs last, because an invisible character may stand between a letter and its accent.
     return unicodedata.normalize("NFC", _collapse(text))
 
 
@@ -220,7 +234,7 @@ def _collapse(text: str) -> str:
 
 
 def _is_invisible(character: str) -> bool:
-    # The joiners shape letters in several scripts, so they belong to the text.
+    # The joiners shape letters in several scripts, so they are part of the text.
     return unicodedata.category(character) in ("Cc", "Cf") and character not in _ZERO_WIDTH_JOINERS
 
 

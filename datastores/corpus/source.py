@@ -1,4 +1,4 @@
-"""The bytes of a corpus: unpacked where they are gzip, counted, bounded, and cut into numbered lines."""
+"""Reads the bytes of a corpus: unpacks gzip, counts and bounds them, and cuts them into numbered lines."""
 
 import gzip
 import io
@@ -13,7 +13,7 @@ HEAD_BYTES = 1 << 16
 MAX_LINE_BYTES = 1 << 20
 BOM = b"\xef\xbb\xbf"
 _GZIP_MAGIC = b"\x1f\x8b"
-# As bytes of a line they cannot be UTF-8, save for the last, which nobody begins a caption with.
+# A UTF-8 text cannot begin with the first two, and no caption begins with the last.
 _NOT_UTF8_TEXT = {
     b"\xff\xfe": "it is UTF-16",
     b"\xfe\xff": "it is UTF-16",
@@ -28,7 +28,7 @@ class _Readable(Protocol):
 
 @dataclass
 class Meter:
-    """How far a source was read: `bytes_read` of it as it was sent, so packed where it is packed."""
+    """Counts the bytes read of a source as it was sent, before unpacking."""
 
     bytes_read: int = 0
 
@@ -49,11 +49,12 @@ class _Counted(io.RawIOBase):
 
 
 class _Unpacked(io.RawIOBase):
-    """The bytes of `file`, up to a limit; what is wrong with gzip becomes a `CorpusError`."""
+    """The bytes of `file`, up to a limit; a damaged gzip raises `CorpusError`."""
 
-    def __init__(self, file: _Readable, max_bytes: int) -> None:
+    def __init__(self, file: _Readable, max_bytes: int, setting: str) -> None:
         self._file = file
         self._max_bytes = max_bytes
+        self._setting = setting
         self._unpacked = 0
 
     def readable(self) -> bool:
@@ -69,29 +70,35 @@ class _Unpacked(io.RawIOBase):
         self._unpacked += len(data)
         if self._unpacked > self._max_bytes:
             raise CorpusError(
-                f"the corpus has more than {self._max_bytes:,} bytes once unpacked (DRCAP_CORPUS__MAX_UNPACKED_BYTES)",
+                f"the corpus has more than {self._max_bytes:,} bytes once unpacked ({self._setting})",
                 "too-long",
             )
         buffer[: len(data)] = data
         return len(data)
 
 
-def unpack(file: BinaryIO, max_bytes: int, meter: Meter) -> io.BufferedReader:
-    """A reader of `file`, through gzip if it begins like gzip, whatever its name; `file` stays open.
+def unpack(file: BinaryIO, max_bytes: int, setting: str, meter: Meter) -> io.BufferedReader:
+    """Return a reader of `file` that unpacks it if it begins like gzip; `file` stays open.
 
-    Memory is bounded by a few buffers, whatever the gzip unpacks to.
+    Memory is bounded by a few buffers, however large the unpacked corpus is.
+
+    Args:
+        file: the corpus as it was sent.
+        max_bytes: of the corpus once unpacked.
+        setting: the name of the setting of `max_bytes`; the error names it.
+        meter: counts the bytes read of `file`.
 
     Raises:
-        CorpusError: while reading: the gzip is cut off or damaged, or there are more than `max_bytes` once unpacked.
+        CorpusError: while reading, if the gzip is cut off or damaged, or there are more than `max_bytes` once unpacked.
     """
     packed = io.BufferedReader(_Counted(file, meter), HEAD_BYTES)
     is_gzip = packed.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
     whole: _Readable = gzip.GzipFile(fileobj=packed) if is_gzip else packed
-    return io.BufferedReader(_Unpacked(whole, max_bytes), HEAD_BYTES)
+    return io.BufferedReader(_Unpacked(whole, max_bytes, setting), HEAD_BYTES)
 
 
 class Lines(Iterator[str | CorpusError]):
-    """The lines of a text, or in place of one what is wrong with it.
+    """Yields the lines of a text, or the error of a line in its place.
 
     Attributes:
         number: of the last line, from 1.
@@ -117,12 +124,12 @@ class Lines(Iterator[str | CorpusError]):
 
 
 def refuse_other_encodings(head: bytes) -> None:
-    """Raises `CorpusError` for what no line of can be read as text, and says how to save it."""
+    """Raise `CorpusError` for a corpus that begins like UTF-16 or a workbook; the message says how to save it."""
     for magic, message in _NOT_UTF8_TEXT.items():
         if head.startswith(magic):
             raise CorpusError(f"{message}; {_SAVE_AS}", "encoding")
 
 
 def not_utf8(byte: int, position: int, line: int) -> CorpusError:
-    """The error for a byte, its place in the line from 1, and the line."""
+    """The error for a byte at a position in a line; both count from 1."""
     return CorpusError(f"byte {position} (0x{byte:02x}) is not UTF-8; {_SAVE_AS}", "encoding", line)

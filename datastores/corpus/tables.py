@@ -1,4 +1,4 @@
-"""Captions of CSV and TSV files; the header says where they stand and which character separates the columns."""
+"""Reads the captions of CSV and TSV files; the header shows their columns and the delimiter."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ class _BadLine(Exception):
 
 
 class _Feed(Iterator[str]):
-    """Lines for `csv.reader`; no generator, for one ends with its first exception, and more lines are wanted."""
+    """Lines for `csv.reader`. It is not a generator, because a generator ends with its first exception."""
 
     def __init__(self, first: str, lines: Lines) -> None:
         self._first: str | None = first
@@ -39,14 +39,14 @@ class _Feed(Iterator[str]):
 def read_table(
     file: io.BufferedReader, column: str | None, delimiters: str = _DELIMITERS
 ) -> Iterator[tuple[int, str | CorpusError]]:
-    """(line number, caption), or in place of a caption what is wrong with its row.
+    """Yield (line number, caption), or the error of a row in place of its caption.
 
-    The first line that is not blank is the header. One without a column for captions is taken as a caption if it
-    has one column only, and every row after it must have one too.
+    The first line that is not blank is the header. A header of one column without a name for captions counts as a
+    caption; every row after it must have a caption too.
 
     Raises:
-        CorpusError: the header cannot be read, no column holds captions, or a quote does not close, so that
-            nobody knows where rows begin.
+        CorpusError: the header cannot be read, no column holds captions, or a quote does not close, so that the next
+            rows cannot be found.
     """
     lines = Lines(file)
     for first in lines:
@@ -66,7 +66,7 @@ def choose_delimiter(header: str, column: str | None, delimiters: str = _DELIMIT
 
 
 def has_captions(header: str, column: str | None) -> bool:
-    """Whether a line is the header of a table with captions."""
+    """Return True for the header of a table with captions."""
     return bool(choose_columns(_split(header, choose_delimiter(header, column)), column))
 
 
@@ -78,7 +78,7 @@ def _split(line: str, delimiter: str) -> list[str]:
 
 
 def _rows(first: str, lines: Lines, delimiter: str) -> Iterator[tuple[int, list[str] | CorpusError]]:
-    """(number of its last line, row), or in place of a row what is wrong with it."""
+    """Yield (number of its last line, row), or the error of a row in its place."""
     reader = csv.reader(_Feed(first, lines), delimiter=delimiter, strict=True)
     begins = lines.number
     while True:
@@ -129,7 +129,7 @@ def _captions(
 def _misfit(row: list[str], header: list[str], columns: list[int], number: int) -> CorpusError | None:
     if columns[-1] >= len(row):
         return CorpusError(f"it has {len(row)} columns and no caption in column {columns[-1] + 1}", "row", number)
-    # Spreadsheets close short rows with empty cells; a text beyond the header is a caption cut at its commas.
+    # Spreadsheets fill short rows with empty cells; a text beyond the header is a caption cut at its commas.
     if any(cell.strip() for cell in row[len(header) :]):
         return CorpusError(
             f"it has {len(row)} columns where the first line has {len(header)}; put quotes around a caption"

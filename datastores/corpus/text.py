@@ -1,4 +1,4 @@
-"""Captions of plain text and of NDJSON, one a line."""
+"""Reads the captions of plain text and of NDJSON, one a line."""
 
 import io
 import json
@@ -10,7 +10,7 @@ from datastores.corpus.source import Lines
 
 
 def read_text(file: io.BufferedReader, column: str | None) -> Iterator[tuple[int, str | CorpusError]]:
-    """(line number, caption), or in place of a caption what is wrong with its line.
+    """Yield (line number, caption), or the error of a line in place of its caption.
 
     Raises:
         CorpusError: a column is asked for.
@@ -22,12 +22,12 @@ def read_text(file: io.BufferedReader, column: str | None) -> Iterator[tuple[int
         if isinstance(line, CorpusError):
             yield lines.number, line
         else:
-            # A lone carriage return ends a line too, as old files have it.
+            # A lone carriage return ends a line too, as in old files.
             yield from ((lines.number, part) for part in line.rstrip("\r\n").split("\r"))
 
 
 def read_ndjson(file: io.BufferedReader, column: str | None) -> Iterator[tuple[int, str | CorpusError]]:
-    """(line number, caption), or in place of a caption what is wrong with its line."""
+    """Yield (line number, caption), or the error of a line in place of its caption."""
     lines = Lines(file)
     for line in lines:
         texts = _captions(line, column, lines.number)

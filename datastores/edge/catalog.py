@@ -1,14 +1,14 @@
-"""What the embedded datastore keeps on disk: version folders, the pointers that name them, and the lock.
+"""The files of the embedded datastore: version folders, the pointers that name them, and the lock.
 
     ROOT/lock                                  held by the one process that has the store open
     ROOT/building/<uuid>/                      versions under construction
-    ROOT/trash/<uuid>/                         folders on their way out
+    ROOT/trash/<uuid>/                         folders about to be removed
     ROOT/domains/<name>/current                pointer: {"current": id, "previous": id or null}
     ROOT/domains/<name>/versions/<id>/         version.json, statistics.npz, vectors.f32,
                                                captions.idx, shard/
 
-A folder moves by rename and a pointer is replaced by rename, so a kill at any moment leaves each domain at
-one complete version; whatever no pointer names is removed at the next start.
+A folder moves by rename and a pointer is replaced by rename, so a kill at any time leaves each domain at one
+complete version. The next start removes every folder that no pointer names.
 """
 
 import contextlib
@@ -25,13 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datastores.base import (
-    DatastoreUnavailable,
-    DomainVersion,
-    Statistics,
-)
+from datastores.base import DatastoreInUse, DatastoreUnavailable, DomainVersion, Statistics
 
-PATH_SETTING = "DRCAP_DATASTORE__PATH"
 _FORMAT = 1
 
 logger = logging.getLogger(__name__)
@@ -39,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pointer:
-    """The ids of the version that serves and of the one a rollback returns to."""
+    """The ids of the serving version and of the version that a rollback returns to."""
 
     current: str
     previous: str | None = None
@@ -48,9 +43,19 @@ class Pointer:
 class Catalog:
     """The files below one root folder, held by one process. Every method blocks; none is thread-safe."""
 
-    def __init__(self, root: Path) -> None:
-        """Create the folders where missing and take the lock. Raises `DatastoreUnavailable`."""
+    def __init__(self, root: Path, setting: str | None = None) -> None:
+        """Create the folders where missing and take the lock.
+
+        Args:
+            root: the folder.
+            setting: the name of the setting that chose the folder, for error messages.
+
+        Raises:
+            DatastoreInUse: another process has the folder open.
+            DatastoreUnavailable: the folder cannot be made or written.
+        """
         self.root = root.absolute()
+        self.hint = "" if setting is None else f" ({setting})"
         self._domains, self._building, self._trash = (self.root / part for part in ("domains", "building", "trash"))
         try:
             for folder in (self._domains, self._building, self._trash):
@@ -59,15 +64,15 @@ class Catalog:
             self._lock = (self.root / "lock").open("a")
         except OSError as error:
             raise DatastoreUnavailable(
-                f"the datastore folder {self.root} cannot be used: {error.strerror} ({PATH_SETTING})"
+                f"the datastore folder {self.root} cannot be used: {error.strerror}{self.hint}"
             ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._lock.close()
-            raise DatastoreUnavailable(
+            raise DatastoreInUse(
                 f"the datastore folder {self.root} is in use by another process; "
-                f"stop it or give this one a folder of its own ({PATH_SETTING})"
+                f"stop it or give this one a folder of its own{self.hint}"
             ) from error
 
     def release(self) -> None:
@@ -75,7 +80,7 @@ class Catalog:
         self._lock.close()
 
     def collect(self) -> None:
-        """Remove what a kill left behind. Only at start, when nothing is open."""
+        """Remove the leftovers of a kill. Call it only at start, when nothing is open."""
         for folder in (self._building, self._trash):
             for debris in folder.iterdir():
                 self.remove(debris)
@@ -86,7 +91,7 @@ class Catalog:
             try:
                 pointer = self.pointer(domain.name)
             except DatastoreUnavailable as error:
-                # Unreadable is not the same as absent: a person may still save it.
+                # The file is damaged, not absent: a person may still repair it.
                 logger.error("%s; its files are left as they are", error)
                 continue
             for temporary in domain.glob("current.*"):
@@ -100,7 +105,7 @@ class Catalog:
         return sorted(path.parent.name for path in self._domains.glob("*/current"))
 
     def pointer(self, domain: str) -> Pointer:
-        """Raises `DatastoreUnavailable` when it cannot be read."""
+        """Read the pointer of a domain. Raises `DatastoreUnavailable` when it cannot be read."""
         path = self._domains / domain / "current"
         try:
             return Pointer(**json.loads(path.read_bytes()))
@@ -116,7 +121,7 @@ class Catalog:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(folder / "current")
-        # From here on the domain has switched, so nothing may report a failure and undo the rest.
+        # The domain has switched now, so a failure from here on must not undo the rest.
         try:
             _sync(folder)
         except OSError as error:
@@ -153,20 +158,20 @@ class Catalog:
             self.discard(self.domain_folder(domain))
 
     def discard(self, folder: Path) -> None:
-        """Remove a folder whole: after a kill it is either there or in the trash, never half there."""
+        """Remove a whole folder. After a kill it is complete in its place or in the trash."""
         if folder.exists():
             self.remove(self.bury(folder))
 
     def bury(self, folder: Path) -> Path:
-        """Move a folder to the trash, from where no start brings it back."""
+        """Move a folder to the trash; the next start removes it from there."""
         doomed = self._trash / secrets.token_hex(16)
         folder.rename(doomed)
         _sync(folder.parent)
         return doomed
 
     def remove(self, path: Path) -> None:
-        """Delete what is in the trash or under construction."""
-        # What cannot be removed now is tried again at the next start; it must not stop this one.
+        """Delete a folder or a file of the trash, or one under construction."""
+        # A failure must not stop this start; the next one tries again.
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, onerror=lambda _, name, info: logger.warning("%s stays: %s", name, info[1]))
         else:

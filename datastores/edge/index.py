@@ -1,4 +1,4 @@
-"""Which rows of a version may hold a caption: the hashes of its captions, sorted, in a file of 12 bytes a row."""
+"""Finds the rows of a version that may hold a caption: sorted hashes of its captions, 12 bytes a row in a file."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,10 +15,10 @@ _HASH, _ROW = np.dtype("<u8"), np.dtype("<u4")
 
 
 class CaptionIndex:
-    """Candidates for a caption, without its text: different captions may share a hash of 64 bits."""
+    """Finds candidate rows by a hash of 64 bits. Different captions may share a hash, so the caller compares texts."""
 
     def __init__(self, hashes: Hashes, rows: Rows) -> None:
-        """`hashes` in ascending order, and the row that each one stands for."""
+        """`hashes` in ascending order, and the row of each."""
         self._hashes = hashes
         self._rows = rows
 
@@ -30,7 +30,7 @@ class CaptionIndex:
 
     @classmethod
     def read(cls, path: Path, captions: int) -> "CaptionIndex | None":
-        """Map the file of `write`; None where it is missing or has not the size of `captions` rows."""
+        """Map the file of `write`; None where it is missing or its size differs from `captions` rows."""
         try:
             size = path.stat().st_size
         except FileNotFoundError:
@@ -62,6 +62,6 @@ def hashes_of(captions: Iterable[str]) -> Hashes:
 
 
 def first_bits(digests: bytes | bytearray) -> Hashes:
-    """The first 64 bits of each of the digests that stand one after the other."""
+    """The first 64 bits of each digest in a string of digests."""
     words = np.frombuffer(digests, _HASH)
     return np.ascontiguousarray(words[:: _DIGEST_BYTES // _HASH.itemsize])

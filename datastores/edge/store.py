@@ -1,8 +1,8 @@
 """The datastore of one machine: the Qdrant engine in this process, over a folder of files.
 
-One process at a time has a folder open. A domain keeps the version that serves and the one before it, and
-both stay open, so whoever resolved a version can still search it after one switch. Older ones close and go
-when their last reader has left; asking for one then raises `DomainNotFound`.
+One process at a time has a folder open. A domain keeps the serving version and the one before it. Both stay open, so
+a request can still search its version after one switch. An older version closes and is removed when its last reader
+has finished; searching it then raises `DomainNotFound`.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from datastores.base import (
     DomainBusy,
     DomainNotFound,
     DomainVersion,
-    Entry,
     FloatArray,
     Neighbour,
     Statistics,
+    StoredCaption,
     VersionWriter,
 )
 from datastores.checks import check_name, check_query
-from datastores.edge.catalog import PATH_SETTING, Catalog, Pointer, read_about, read_statistics
+from datastores.edge.catalog import Catalog, Pointer, read_about, read_statistics
 from datastores.edge.version import ServedDomain, ServedVersion
 from datastores.edge.writer import EdgeWriter, ThreadedWriter
 
@@ -50,23 +50,28 @@ class EdgeStore:
         self._writing: set[str] = set()
         self._switching = threading.Lock()
         self._closed = False
-        # Apart, so that no registration keeps a search waiting for a thread.
+        # Two pools, so that a search never waits for the thread of a registration.
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="datastore-read")
         self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="datastore-write")
 
     @classmethod
-    async def open(cls, path: Path) -> "EdgeStore":
-        """Open the folder, made when missing, and remove what a kill left behind.
+    async def open(cls, path: Path, setting: str | None = None) -> "EdgeStore":
+        """Open the folder, create it if it is missing, and remove the leftovers of a kill.
+
+        Args:
+            path: the folder.
+            setting: the name of the setting that chose the folder; errors name it.
 
         Raises:
-            DatastoreUnavailable: the folder cannot be used or another process has it open. A single domain
-                whose files cannot be read raises it when asked for, and the others serve.
+            DatastoreInUse: another process has the folder open.
+            DatastoreUnavailable: the folder cannot be used. A single domain whose files cannot be read raises it
+                when asked for, and the others serve.
         """
-        return await asyncio.to_thread(cls._open, path)
+        return await asyncio.to_thread(cls._open, path, setting)
 
     @classmethod
-    def _open(cls, path: Path) -> "EdgeStore":
-        catalog = Catalog(path)
+    def _open(cls, path: Path, setting: str | None) -> "EdgeStore":
+        catalog = Catalog(path, setting)
         try:
             catalog.collect()
             store = cls(catalog)
@@ -74,7 +79,7 @@ class EdgeStore:
                 store._load(domain)
         except OSError as error:
             catalog.release()
-            raise _unavailable(catalog.root, error) from error
+            raise _unavailable(catalog, error) from error
         return store
 
     async def list(self) -> builtins.list[DomainVersion]:
@@ -95,8 +100,8 @@ class EdgeStore:
     async def lookup(self, version: DomainVersion, captions: Sequence[str]) -> builtins.list[FloatArray | None]:
         return await self._run(self._readers, self._read, version, lambda served: served.lookup(captions))
 
-    async def entries(self, version: DomainVersion, *, page: int = 1024) -> AsyncIterator[builtins.list[Entry]]:
-        """In the order of registration. The version stays open to the end, whatever is switched meanwhile."""
+    async def entries(self, version: DomainVersion, *, page: int = 1024) -> AsyncIterator[builtins.list[StoredCaption]]:
+        """In the order of registration. The version stays open to the end, even if the domain switches meanwhile."""
         served = self._acquire(version)
         try:
             for start in range(0, version.captions, page):
@@ -118,7 +123,7 @@ class EdgeStore:
             await self._run(self._writers, job.start)
             yield ThreadedWriter(job, partial(self._run, self._writers))
         finally:
-            # Runs to its end in its thread even when this task is cancelled again; then the domain is free.
+            # This runs to its end in its thread even if this task is cancelled again; then the domain is free.
             try:
                 discarding = self._writers.submit(job.discard)
             except RuntimeError:  # the store was closed meanwhile; the next start collects what is left
@@ -128,19 +133,19 @@ class EdgeStore:
                 await asyncio.shield(asyncio.wrap_future(discarding))
 
     async def rollback(self, domain: str) -> DomainVersion:
-        """The version rolled back from is not kept: a second rollback finds nothing to return to."""
+        """The version before the rollback is not kept, so a second rollback finds nothing to return to."""
         self._serving(domain)
         return await self._run(self._writers, self._roll_back, domain)
 
     async def delete(self, domain: str) -> None:
-        """Also raises `DomainBusy` while a registration is under way, which would bring the domain back."""
+        """Also raises `DomainBusy` during a registration, which would bring the domain back."""
         check_name(domain)
         if domain in self._writing:
             raise DomainBusy(f"domain {domain!r} is being registered; delete it when that is done")
         await self._run(self._writers, self._delete, domain)
 
     async def close(self) -> None:
-        """Wait for what is under way and release the folder."""
+        """Wait for running work and release the folder."""
         if not self._closed:
             self._closed = True
             await asyncio.to_thread(self._close)
@@ -211,7 +216,7 @@ class EdgeStore:
 
     def _version(self, name: str, version: str) -> ServedVersion:
         folder = self._catalog.version_folder(name, version)
-        return ServedVersion(folder, read_about(folder))
+        return ServedVersion(folder, read_about(folder), self._catalog.hint)
 
     def _serving(self, name: str) -> ServedDomain:
         check_name(name)
@@ -223,7 +228,7 @@ class EdgeStore:
         return domain
 
     def _read(self, version: DomainVersion, ask: Callable[[ServedVersion], T]) -> T:
-        # Held in the thread that reads: a caller that goes away must not let the version close under it.
+        # The reading thread holds the version, so that it stays open even if the caller is cancelled.
         served = self._acquire(version)
         try:
             return ask(served)
@@ -242,7 +247,7 @@ class EdgeStore:
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, partial(work, *args, **kwargs))
         except OSError as error:
-            raise _unavailable(self._catalog.root, error) from error
+            raise _unavailable(self._catalog, error) from error
 
     def _close(self) -> None:
         for threads in (self._readers, self._writers):
@@ -254,5 +259,5 @@ class EdgeStore:
         self._catalog.release()
 
 
-def _unavailable(root: Path, error: OSError) -> DatastoreUnavailable:
-    return DatastoreUnavailable(f"the datastore folder {root} cannot be used: {error} ({PATH_SETTING})")
+def _unavailable(catalog: Catalog, error: OSError) -> DatastoreUnavailable:
+    return DatastoreUnavailable(f"the datastore folder {catalog.root} cannot be used: {error}{catalog.hint}")

@@ -1,9 +1,10 @@
-"""One complete version in the embedded engine: searched, looked up and walked through, never changed."""
+"""One complete version in the embedded engine, for reading only."""
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,12 @@ from datastores.base import (
     DatastoreError,
     DatastoreUnavailable,
     DomainVersion,
-    Entry,
     FloatArray,
     Neighbour,
+    StoredCaption,
 )
-from datastores.checks import SELF_SIMILARITY, unit
-from datastores.edge.catalog import PATH_SETTING
+from datastores.checks import unit_norm
+from datastores.draft import Draft
 from datastores.edge.index import CaptionIndex, hashes_of
 
 CAPTION = "caption"
@@ -30,23 +31,24 @@ _TEXTS_AT_ONCE = 4096
 
 
 @contextlib.contextmanager
-def engine_errors(folder: Path, doing: str) -> Iterator[None]:
-    """Turn whatever the engine or the disk fails with into `DatastoreUnavailable`."""
+def engine_errors(folder: Path, hint: str, doing: str) -> Iterator[None]:
+    """Turn every failure of the engine or the disk into `DatastoreUnavailable`; the message ends with `hint`."""
     try:
         yield
     except (DatastoreError, KeyboardInterrupt, SystemExit):
         raise
-    # A panic of the engine (a full disk, say) is no Exception.
+    # A panic of the engine (on a full disk, for example) is not an Exception.
     except BaseException as error:
-        raise DatastoreUnavailable(f"{doing} failed in {folder}: {error} ({PATH_SETTING})") from error
+        raise DatastoreUnavailable(f"{doing} failed in {folder}: {error}{hint}") from error
 
 
 class ServedVersion:
-    """Answers from one complete version. Opens at first use; closes after `retire` with its last reader."""
+    """Answers from one complete version. It opens at first use; after `retire` it closes with its last reader."""
 
-    def __init__(self, folder: Path, about: DomainVersion) -> None:
+    def __init__(self, folder: Path, about: DomainVersion, hint: str = "") -> None:
         self.folder = folder
         self.about = about
+        self._errors = partial(engine_errors, folder, hint)
         self._lock = threading.Lock()
         self._readers = 0
         self._shard: engine.EdgeShard | None = None
@@ -55,7 +57,7 @@ class ServedVersion:
         self._on_closed: Callable[[], None] | None = None
 
     def acquire(self) -> bool:
-        """Become a reader; False when the version is already on its way out."""
+        """Become a reader. Return False if the version is already retired."""
         with self._lock:
             if self._on_closed is not None:
                 return False
@@ -63,7 +65,7 @@ class ServedVersion:
             return True
 
     def release(self) -> None:
-        """End what `acquire` began."""
+        """Stop being a reader."""
         with self._lock:
             self._readers -= 1
             last = self._readers == 0 and self._on_closed is not None
@@ -71,7 +73,7 @@ class ServedVersion:
             self._close()
 
     def retire(self, on_closed: Callable[[], None]) -> None:
-        """Let no reader in any more; when the last has left, close and call `on_closed`."""
+        """Refuse new readers; when the last one has left, close and call `on_closed`."""
         with self._lock:
             self._on_closed = on_closed
             idle = self._readers == 0
@@ -83,7 +85,7 @@ class ServedVersion:
         with self._lock:
             if self._shard is None or self._vectors is None:
                 about = self.about
-                with engine_errors(self.folder, f"opening version {about.version} of domain {about.domain!r}"):
+                with self._errors(f"opening version {about.version} of domain {about.domain!r}"):
                     path = self.folder / VECTORS
                     if path.stat().st_size != about.captions * about.dimension * np.float32().itemsize:
                         raise ValueError(f"{path.name} has not the size of {about.captions} vectors")
@@ -105,9 +107,9 @@ class ServedVersion:
                 with_payload=True,
                 params=exact,
             )
-            for query in unit(vectors).tolist()
+            for query in unit_norm(vectors).tolist()
         ]
-        with engine_errors(self.folder, "searching"):
+        with self._errors("searching"):
             answers = shard.query_batch(engine.QueryBatchRequest(requests))
         return [_neighbours(hits, stored) for hits in answers]
 
@@ -122,36 +124,30 @@ class ServedVersion:
                 found[at] = vector
         return found
 
-    def entries(self, start: int, count: int) -> list[Entry]:
-        """At most `count` entries from row `start` on; none behind the last one."""
+    def entries(self, start: int, count: int) -> list[StoredCaption]:
+        """At most `count` captions from row `start` on; an empty list behind the last one."""
         _, stored = self.prepare()
         rows = range(start, min(start + count, self.about.captions))
         texts = self._texts(rows)
-        # A copy, so that an entry stays good when the version closes.
+        # A copy, so that the vectors stay valid when the version closes.
         return [
-            Entry(texts[row], vector) for row, vector in zip(rows, np.array(stored[start : rows.stop]), strict=True)
+            StoredCaption(texts[row], vector)
+            for row, vector in zip(rows, np.array(stored[start : rows.stop]), strict=True)
         ]
 
-    def verify(self, samples: Mapping[int, str]) -> None:
-        """Count what is stored and find some of it again. Raises `DatastoreError` when it is not whole."""
-        shard, stored = self.prepare()
-        with engine_errors(self.folder, "counting"):
+    def verify(self, draft: Draft) -> None:
+        """Count what is stored and find some of it again. Raises `DatastoreError` when something is missing."""
+        shard, _ = self.prepare()
+        with self._errors("counting"):
             counted = shard.count(engine.CountRequest(exact=True))
-        if counted != self.about.captions:
-            raise DatastoreError(f"{self.about.captions} captions were added and {counted} are stored")
-        rows = list(samples)
-        texts = self._texts(rows)
-        for row, best in zip(rows, self.search(stored[rows], 1), strict=True):
-            if texts[row] != samples[row]:
-                raise DatastoreError(f"caption {row} was stored as another one than {samples[row]!r}")
-            # Another caption may have the very same vector, so what must come back is the vector.
-            if best[0].score < SELF_SIMILARITY or float(best[0].vector @ stored[row]) < SELF_SIMILARITY:
-                raise DatastoreError(f"the stored caption {samples[row]!r} does not find itself")
+        draft.verify_count(counted)
+        captions, vectors = draft.samples()
+        draft.verify_samples(self.lookup(captions), self.search(vectors, 1))
 
     def _prepare_index(self) -> CaptionIndex:
         index = self._index or CaptionIndex.read(self.folder / INDEX, self.about.captions)
         if index is None:
-            # Of an older drcap, or damaged: the captions themselves say all that it would.
+            # An older drcap wrote the version, or the file is damaged: the captions contain the same information.
             everything = range(self.about.captions)
             parts = [
                 hashes_of(self._texts(some).values())
@@ -164,7 +160,7 @@ class ServedVersion:
     def _texts(self, rows: Sequence[int]) -> dict[int, str]:
         """The caption of each row, in the order asked. Raises `DatastoreUnavailable` when one is missing."""
         shard, _ = self.prepare()
-        with engine_errors(self.folder, "reading captions"):
+        with self._errors("reading captions"):
             payloads = {record.id: record.payload for record in shard.retrieve([*rows], True, False)}
             return {row: (payloads[row] or {})[CAPTION] for row in rows}
 
@@ -172,7 +168,7 @@ class ServedVersion:
         with self._lock:
             shard, self._shard, self._vectors, self._index = self._shard, None, None, None
         if shard is not None:
-            with engine_errors(self.folder, "closing"):
+            with self._errors("closing"):
                 shard.close()
         if self._on_closed is not None:
             self._on_closed()
@@ -180,7 +176,7 @@ class ServedVersion:
 
 @dataclass(frozen=True)
 class ServedDomain:
-    """The versions of a domain that answer; `left` is one a rollback has left, kept for its last requests."""
+    """The versions of a domain that answer; `left` was current before a rollback and serves its last requests."""
 
     current: ServedVersion
     previous: ServedVersion | None = None
@@ -193,7 +189,7 @@ class ServedDomain:
 def _neighbours(hits: list[engine.ScoredPoint], stored: FloatArray) -> list[Neighbour]:
     ids: NDArray[np.int64] = np.array([hit.id for hit in hits], dtype=np.int64)
     scores: NDArray[np.float64] = np.array([hit.score for hit in hits], dtype=np.float64)
-    # Equal scores come in the order of registration, so that the same question has one answer.
+    # Equal scores come in the order of registration, so that the same query has one answer.
     order = np.lexsort((ids, -scores))
     rows = np.asarray(stored[ids[order]])
     return [

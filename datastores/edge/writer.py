@@ -1,25 +1,19 @@
-"""Makes a new version: built apart, put in place, verified, then switched to."""
+"""Writes a new version: builds it in a folder of its own, moves it into place, verifies it and switches to it."""
 
-import secrets
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from datastores.base import (
-    DatastoreError,
-    DomainVersion,
-    FloatArray,
-    Statistics,
-)
+from datastores.base import DatastoreError, DomainVersion, FloatArray, Statistics
+from datastores.draft import Draft
 from datastores.edge.build import VersionBuild
 from datastores.edge.catalog import Catalog, write_about
 from datastores.edge.version import ServedVersion
 
 
 class EdgeWriter:
-    """One registration. Every method blocks; they exclude each other, so `discard` waits for an `add`."""
+    """One registration. Every method blocks; only one runs at a time, so `discard` waits for an `add`."""
 
     def __init__(
         self,
@@ -31,62 +25,51 @@ class EdgeWriter:
     ) -> None:
         self._catalog = catalog
         self._switch = switch
-        self._domain = domain
-        self._dimension = dimension
-        self._fingerprint = fingerprint
+        self._draft = Draft(domain, dimension, fingerprint)
         self._lock = threading.Lock()
         self._folder: Path | None = None
         self._build: VersionBuild | None = None
-        self._over = False
 
     def start(self) -> None:
-        """Make the folder and the shard."""
+        """Create the folder and the shard."""
         with self._lock:
-            if not self._over:
+            if not self._draft.over:
                 self._folder = self._catalog.start()
-                self._build = VersionBuild(self._folder, self._dimension)
+                self._build = VersionBuild(self._folder, self._draft.about.dimension, self._catalog.hint)
 
     def add(self, captions: Sequence[str], vectors: FloatArray) -> None:
         """See `VersionWriter.add`."""
         with self._lock:
-            self._open_build().add(captions, vectors)
+            vectors = self._draft.add(captions, vectors)
+            self._started().add(captions, vectors)
 
     def commit(self, statistics: Statistics) -> DomainVersion:
-        """See `VersionWriter.commit`. What does not verify raises `DatastoreError` and never serves."""
+        """See `VersionWriter.commit`. A version that does not verify raises `DatastoreError` and never serves."""
         with self._lock:
-            build = self._open_build()
-            if not build.count:
-                raise DatastoreError("a version of no captions cannot serve")
-            if statistics.count != build.count:
-                raise DatastoreError(f"the statistics are of {statistics.count} captions and {build.count} were added")
-            created = datetime.now(UTC)
-            # Sorts by time; the random part keeps two of one microsecond apart.
-            identifier = f"{created:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
-            about = DomainVersion(self._domain, identifier, build.count, self._dimension, self._fingerprint, created)
-            self._over = True
-            self._publish(build, about, statistics)
+            about = self._draft.commit(statistics)
+            self._publish(self._started(), about, statistics)
             return about
 
     def discard(self) -> None:
-        """Leave: without a commit nothing remains."""
+        """End the registration. Without a commit nothing of it remains."""
         with self._lock:
-            self._over = True
+            self._draft.over = True
             if self._build is not None:
                 self._build.abandon()
             if self._folder is not None and self._folder.exists():
                 self._catalog.remove(self._folder)
 
-    def _open_build(self) -> VersionBuild:
-        if self._over or self._build is None:
-            raise DatastoreError("this version is committed or discarded; open another writer")
+    def _started(self) -> VersionBuild:
+        if self._build is None:
+            raise DatastoreError("the writer of this version was not started")
         return self._build
 
     def _publish(self, build: VersionBuild, about: DomainVersion, statistics: Statistics) -> None:
-        build.finish()
+        build.finish(self._draft.digests)
         write_about(build.folder, about, statistics)
-        served = ServedVersion(self._catalog.place(build.folder, about), about)
+        served = ServedVersion(self._catalog.place(build.folder, about), about, self._catalog.hint)
         try:
-            served.verify(build.samples)
+            served.verify(self._draft)
             self._switch(served)
         except BaseException:
             served.retire(lambda: self._catalog.discard(served.folder))
@@ -95,7 +78,7 @@ class EdgeWriter:
 
 
 class ThreadedWriter:
-    """The `VersionWriter` over a blocking one, called from its store's threads."""
+    """Runs an `EdgeWriter` in the threads of its store, as a `VersionWriter`."""
 
     def __init__(self, job: EdgeWriter, run: Callable[..., Awaitable[Any]]) -> None:
         self._job = job

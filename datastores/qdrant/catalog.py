@@ -1,14 +1,15 @@
-"""What a Qdrant server holds for drcap, under one prefix.
+"""The collections and aliases of drcap on a Qdrant server, all under one prefix.
 
-    PREFIX.catalog                     collection without vectors: a point a version, what is known of it and its lease
+    PREFIX.catalog                     collection without vectors: one point for each version, with its lease
     PREFIX.moments                     collection without vectors: mean and covariance of each version, in parts
     PREFIX.<domain>.<version>          collection: the captions of a version
     PREFIX.<domain>.current            alias: the version that serves
-    PREFIX.<domain>.previous           alias: the one a rollback returns to
-    PREFIX.<domain>.left               alias: one a rollback has left, kept for its last requests till the next switch
+    PREFIX.<domain>.previous           alias: the version that a rollback returns to
+    PREFIX.<domain>.left               alias: the version before a rollback, kept for its last requests until the next
+                                       switch
 
-A domain is what its aliases say, and one call changes them all. A version that no alias names and no live lease
-protects is debris, whoever left it; `collect` removes it, its entry in the catalog last.
+The aliases define a domain, and one call changes them all. A version that no alias names and no live lease protects
+is debris; the collector removes it, and its entry in the catalog last.
 """
 
 import time
@@ -22,7 +23,7 @@ from qdrant_client import AsyncQdrantClient, models
 
 from datastores.base import DatastoreUnavailable, DomainBusy, DomainVersion
 from datastores.checks import caption_digest
-from datastores.qdrant.connection import Connection, Missing
+from datastores.qdrant.connection import Missing, QdrantConnection
 
 _ROLES = ("current", "previous", "left")
 _PAGE = 256
@@ -31,7 +32,7 @@ _MAJORITY = models.ReadConsistencyType.MAJORITY
 
 @dataclass(frozen=True)
 class Names:
-    """How things are called on the server. A domain's name holds no dot, so every name has one reading."""
+    """The names on the server. The name of a domain has no dot, so every name can be taken apart."""
 
     prefix: str
 
@@ -40,7 +41,8 @@ class Names:
         return f"{self.prefix}.catalog"
 
     @property
-    def moments(self) -> str:
+    def statistics(self) -> str:
+        # The name stays, because servers have collections of it.
         return f"{self.prefix}.moments"
 
     def collection(self, domain: str, version: str) -> str:
@@ -50,7 +52,7 @@ class Names:
         return f"{self.prefix}.{domain}.{role}"
 
     def domain_of(self, name: str) -> str | None:
-        """The domain that a version's collection or an alias belongs to."""
+        """The domain of a version's collection or of an alias; None for another name."""
         start, *rest = name.split(".")
         return rest[0] if start == self.prefix and len(rest) == 2 else None
 
@@ -69,7 +71,7 @@ class Pointers:
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """A version as the catalog knows it; `lease_until` is in seconds of the wall clock, 0 for nobody's."""
+    """A version in the catalog. `lease_until` is in seconds of the wall clock, 0 without a lease."""
 
     about: DomainVersion
     collection: str
@@ -95,7 +97,7 @@ class CatalogEntry:
 class Catalog:
     """Versions, leases and pointers of all domains. Every method may raise `DatastoreUnavailable`."""
 
-    def __init__(self, connection: Connection, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, connection: QdrantConnection, clock: Callable[[], float] = time.time) -> None:
         self.names = Names(connection.config.prefix)
         self._connection = connection
         self._clock = clock
@@ -103,7 +105,7 @@ class Catalog:
         self._known: dict[str, CatalogEntry] = {}
 
     async def pointers(self) -> dict[str, Pointers]:
-        """The domains that have a version serving."""
+        """The pointers of every domain that has a serving version."""
         answer = await self._connection.read("reading which versions serve", lambda client: client.get_aliases())
         found: dict[str, dict[str, str]] = {}
         for alias in answer.aliases:
@@ -112,7 +114,7 @@ class Catalog:
             if domain is not None and role in _ROLES:
                 found.setdefault(domain, {})[role] = alias.collection_name
         served = {domain: Pointers(**roles) for domain, roles in found.items() if "current" in roles}
-        # A kill between two steps of the server's own can leave both at one version.
+        # A kill of the server between two of its steps can leave both at one version.
         return {
             domain: replace(pointers, previous=None) if pointers.previous == pointers.current else pointers
             for domain, pointers in served.items()
@@ -121,7 +123,7 @@ class Catalog:
     async def point(self, domain: str, pointers: Pointers | None) -> None:
         """Change all aliases of a domain in one call, or remove them."""
         wanted = {role: getattr(pointers, role, None) for role in _ROLES}
-        # `current` last: whatever a crash of the server leaves of this, a rollback never finds a wrong version.
+        # `current` changes last, so that after a crash of the server a rollback never finds a wrong version.
         order = ("previous", "left", "current") if pointers else _ROLES
         operations = [self._operation(self.names.alias(domain, role), wanted[role]) for role in order]
         try:
@@ -129,12 +131,12 @@ class Catalog:
                 f"switching {domain}", lambda client: client.update_collection_aliases(operations)
             )
         except DatastoreUnavailable:
-            # The server may have done it and only its answer was lost.
+            # The server may have done it, and only the answer was lost.
             if (await self.pointers()).get(domain) != pointers:
                 raise
 
     async def describe(self, collections: Sequence[str]) -> dict[str, CatalogEntry]:
-        """What is known of these versions; the ones that serve do not change, so they are asked for once."""
+        """The entries of these versions. A serving version does not change, so it is read once and kept."""
         missing = [name for name in collections if name not in self._known]
         for start in range(0, len(missing), _PAGE):
             ids = [_point_id(name) for name in missing[start : start + _PAGE]]
@@ -159,7 +161,8 @@ class Catalog:
                     ),
                 )
             except Missing:
-                # Nothing was ever registered. Had it gone in mid-reading, half of the leases were no answer.
+                # Nothing was ever registered. If the catalog disappears while it is read, half of the leases would be
+                # a wrong answer.
                 if found:
                     raise
                 return []
@@ -170,8 +173,8 @@ class Catalog:
     async def claim(self, entry: CatalogEntry) -> None:
         """Enter a new version under a lease. Raises `DomainBusy` while another one holds the domain.
 
-        Who has entered looks whether anyone else has: of two that come at once, one or none stays, never
-        both. Whoever fails has to `renew` with `release`.
+        After it has entered the version, it looks for other leases. Of two writers at once one or none stays, never
+        both. After a failure the caller calls `renew` with `release`.
         """
         await self.check_free(entry.about.domain)
         await self.put(entry)
@@ -187,7 +190,7 @@ class Catalog:
                 )
 
     async def put(self, entry: CatalogEntry) -> None:
-        """Write an entry whole, with a fresh lease."""
+        """Write a complete entry with a new lease."""
 
         def upsert(client: AsyncQdrantClient) -> Awaitable[models.UpdateResult]:
             fresh = replace(entry, lease_until=self._clock() + self._lease)
@@ -197,7 +200,7 @@ class Catalog:
         await self._connection.write("writing the catalog", upsert)
 
     async def renew(self, entry: CatalogEntry, *, release: bool = False, patient: bool = False) -> None:
-        """Prolong the lease of an entry, or end it. Raises `Missing` when the entry was collected."""
+        """Prolong the lease of an entry, or end it. Raises `Missing` if the collector has removed the entry."""
 
         def prolong(client: AsyncQdrantClient) -> Awaitable[models.UpdateResult]:
             until = {"lease_until": 0.0 if release else self._clock() + self._lease}
@@ -207,7 +210,7 @@ class Catalog:
         await self._connection.write("renewing a lease", prolong, patient=patient)
 
     async def remove(self, entry: CatalogEntry) -> None:
-        """Forget a version."""
+        """Remove the entry of a version."""
         ids: list[Any] = [_point_id(entry.collection)]
         await self._connection.write(
             "writing the catalog",
@@ -217,7 +220,7 @@ class Catalog:
         self._known.pop(entry.collection, None)
 
     def expired(self, entry: CatalogEntry) -> bool:
-        """Whether no writer can still believe to hold the lease, clocks that differ by a lease included."""
+        """Return True when no writer can hold the lease any more, even if its clock differs by one lease."""
         return entry.lease_until + self._lease < self._clock()
 
     async def _retrieve(self, ids: list[Any]) -> list[CatalogEntry]:

@@ -1,4 +1,4 @@
-"""What a version's collection is made of, for the server at hand."""
+"""Lays out the collection of a version, for the version of the server."""
 
 import re
 from typing import Any
@@ -8,13 +8,13 @@ from qdrant_client import models
 from datastores.qdrant.config import QdrantConfig
 
 _MEMORY_SINCE = (1, 19)
-"""The first server that places each structure by `memory`; the ones before have a flag for each."""
+"""The first server that places each structure by `memory`; older ones have one flag for each."""
 
 _INDEX_ABOVE_KB = 1_000
 
 
 def server_version(version: str) -> tuple[int, int]:
-    """Major and minor of ``1.19.2``; of what cannot be read, those of the oldest server."""
+    """Major and minor version of ``1.19.2``; (0, 0), as of the oldest server, if it cannot be read."""
     found = re.match(r"v?(\d+)\.(\d+)", version)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
@@ -22,7 +22,7 @@ def server_version(version: str) -> tuple[int, int]:
 def version_layout(config: QdrantConfig, dimension: int, server: tuple[int, int]) -> dict[str, Any]:
     """The arguments of `create_collection` for captions of `dimension`.
 
-    Dot of unit vectors is their cosine, and leaves the stored vectors as they were given. No index is built
+    The dot product of unit vectors is their cosine, and the server stores the vectors unchanged. No index is built
     while captions arrive; `index_layout` asks for one.
     """
     new, cold = server >= _MEMORY_SINCE, config.memory == "cold"
@@ -45,12 +45,12 @@ def cluster_layout(config: QdrantConfig) -> dict[str, Any]:
 
 
 def index_layout() -> models.OptimizersConfigDiff:
-    """What makes the server index a version once all its captions are there."""
+    """The change that makes the server index a version, for when all its captions are stored."""
     return models.OptimizersConfigDiff(indexing_threshold=_INDEX_ABOVE_KB)
 
 
 def search_params(config: QdrantConfig, captions: int, limit: int) -> models.SearchParams:
-    """Exact for small versions; else the index, whose finds among quantised vectors the full ones rescore."""
+    """Exact search for small versions; else the index, with results on quantised vectors rescored on full ones."""
     if captions <= config.exact_below:
         return models.SearchParams(exact=True)
     return models.SearchParams(

@@ -1,21 +1,19 @@
 """The datastore of production: a Qdrant server or cluster, shared by any number of replicas of the service.
 
-All that is known of a domain lives on the server (see `datastores.qdrant.catalog`), so a replica that starts finds
-every version. A request resolves a domain once and then asks the collection of that version, never the alias, so it
-cannot see two. The version before the current one stays until the next switch, as does one a rollback has left.
+The server keeps everything about a domain (see `datastores.qdrant.catalog`), so a new replica finds every version. A
+request resolves a domain once and then asks the collection of that version, never the alias, so it never mixes two.
+The version before the current one stays until the next switch; so does the version before a rollback.
 
-The store opens whether or not the server answers; until it does, every method raises `DatastoreUnavailable`.
+The store opens even if the server does not answer; until it does, every method raises `DatastoreUnavailable`.
 """
 
 import asyncio
 import builtins
 import contextlib
 import logging
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 
 from qdrant_client import AsyncQdrantClient
 
@@ -24,20 +22,21 @@ from datastores.base import (
     DomainBusy,
     DomainNotFound,
     DomainVersion,
-    Entry,
     FloatArray,
     Neighbour,
     Statistics,
+    StoredCaption,
     VersionWriter,
 )
 from datastores.checks import check_name, check_query
+from datastores.draft import Draft
 from datastores.qdrant.captions import VersionCaptions, create_collection
 from datastores.qdrant.catalog import Catalog, CatalogEntry, Pointers
 from datastores.qdrant.collector import Collector
 from datastores.qdrant.config import QdrantConfig
-from datastores.qdrant.connection import Connection, Forbidden, Missing
+from datastores.qdrant.connection import KeyRefused, Missing, QdrantConnection
 from datastores.qdrant.layout import cluster_layout
-from datastores.qdrant.statistics import MomentsShelf
+from datastores.qdrant.statistics import StoredStatistics
 from datastores.qdrant.writer import QdrantWriter
 
 logger = logging.getLogger(__name__)
@@ -46,11 +45,11 @@ logger = logging.getLogger(__name__)
 class QdrantStore:
     """A `DomainStore` over a Qdrant server. `open` makes one."""
 
-    def __init__(self, connection: Connection, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, connection: QdrantConnection, clock: Callable[[], float] = time.time) -> None:
         self._connection = connection
         self._catalog = Catalog(connection, clock)
-        self._moments = MomentsShelf(connection, self._catalog.names.moments)
-        self._collector = Collector(connection, self._catalog, self._moments)
+        self._statistics = StoredStatistics(connection, self._catalog.names.statistics)
+        self._collector = Collector(connection, self._catalog, self._statistics)
         self._writing: set[str] = set()
         self._leaving: set[asyncio.Task[None]] = set()
         self._housekeeping: asyncio.Task[None] | None = None
@@ -62,17 +61,17 @@ class QdrantStore:
         client: AsyncQdrantClient | None = None,
         clock: Callable[[], float] = time.time,
     ) -> "QdrantStore":
-        """Make the clients and collect what a kill left behind; where the server is away, when it is back.
+        """Make the clients and remove the leftovers of a kill, as soon as the server answers.
 
         Args:
             config: where the server is and how to use it.
-            client: used instead of the configured ones, and left open by `close`.
-            clock: seconds that leases are measured in; the same for all replicas.
+            client: used instead of the configured ones; `close` does not close it.
+            clock: measures leases in seconds; the same for all replicas.
 
         Raises:
             DatastoreUnavailable: the file of certificates cannot be read.
         """
-        store = cls(Connection(config, client), clock)
+        store = cls(QdrantConnection(config, client), clock)
         await store._collect()
         store._housekeeping = asyncio.create_task(store._keep_house())
         return store
@@ -98,13 +97,13 @@ class QdrantStore:
     async def statistics(self, version: DomainVersion) -> Statistics:
         with _known_to_be(version):
             entry = await self._described(self._collection(version))
-            return await self._moments.get(entry.collection, version.captions, version.dimension, entry.digest)
+            return await self._statistics.get(entry.collection, version.captions, version.dimension, entry.digest)
 
     async def lookup(self, version: DomainVersion, captions: Sequence[str]) -> builtins.list[FloatArray | None]:
         with _known_to_be(version):
             return await self._captions(version).lookup(captions)
 
-    async def entries(self, version: DomainVersion, *, page: int = 1024) -> AsyncIterator[builtins.list[Entry]]:
+    async def entries(self, version: DomainVersion, *, page: int = 1024) -> AsyncIterator[builtins.list[StoredCaption]]:
         with _known_to_be(version):
             async for part in self._captions(version).entries(page):
                 yield part
@@ -116,27 +115,24 @@ class QdrantStore:
             raise DomainBusy(f"domain {domain!r} is being registered already; try again when that is done")
         self._writing.add(domain)
         writer: QdrantWriter | None = None
-        created = datetime.now(UTC)
-        # Sorts by time; the random part keeps two of one microsecond apart.
-        identifier = f"{created:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
-        about = DomainVersion(domain, identifier, 0, dimension, fingerprint, created)
-        entry = CatalogEntry(about, self._collection(about))
+        draft = Draft(domain, dimension, fingerprint)
+        entry = CatalogEntry(draft.about, self._collection(draft.about))
         try:
-            for name in (self._catalog.names.catalog, self._catalog.names.moments):
+            for name in (self._catalog.names.catalog, self._catalog.names.statistics):
                 await self._ensure(name)
             await self._catalog.claim(entry)
-            writer = QdrantWriter(self._connection, self._catalog, self._moments, entry)
+            writer = QdrantWriter(self._connection, self._catalog, self._statistics, entry, draft)
             await writer.start()
             yield writer
         finally:
-            # Runs to its end even when this task is cancelled again; then the domain is free.
+            # This runs to its end even if this task is cancelled again; then the domain is free.
             leaving = asyncio.create_task(self._leave(entry, writer))
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
             await asyncio.shield(leaving)
 
     async def rollback(self, domain: str) -> DomainVersion:
-        """The version rolled back from is not kept: a second rollback finds nothing to return to."""
+        """The version before the rollback is not kept, so a second rollback finds nothing to return to."""
         serving = await self._serving(domain)
         if serving.previous is None:
             raise DomainNotFound(f"domain {domain!r} has no version to return to")
@@ -146,7 +142,7 @@ class QdrantStore:
         return about
 
     async def delete(self, domain: str) -> None:
-        """Also raises `DomainBusy` while a registration is under way, which would bring the domain back."""
+        """Also raises `DomainBusy` during a registration, which would bring the domain back."""
         await self._serving(domain)
         if domain in self._writing:
             raise DomainBusy(f"domain {domain!r} is being registered; delete it when that is done")
@@ -155,7 +151,7 @@ class QdrantStore:
         await self._collect(domain)
 
     async def close(self) -> None:
-        """Let registrations end and close the connections."""
+        """Wait for registrations to end and close the connections."""
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             await asyncio.gather(self._housekeeping, return_exceptions=True)
@@ -193,7 +189,7 @@ class QdrantStore:
                 await writer.stop()
             with contextlib.suppress(DatastoreUnavailable):
                 await self._catalog.renew(entry, release=True)
-            # Whether the version serves now or is debris, the collector reads from the aliases.
+            # The collector reads from the aliases whether the version serves or is debris.
             await self._collect(entry.about.domain)
         finally:
             self._writing.discard(entry.about.domain)
@@ -202,7 +198,7 @@ class QdrantStore:
         """Collect debris; a failure is logged and left to housekeeping."""
         try:
             await self._collector.collect(domain)
-        except Forbidden as error:
+        except KeyRefused as error:
             logger.info("nothing is collected by this process: %s", error)
         except DatastoreUnavailable as error:
             logger.warning("what is not in use any more was not collected: %s", error)
@@ -215,7 +211,7 @@ class QdrantStore:
 
 @contextlib.contextmanager
 def _known_to_be(version: DomainVersion) -> Iterator[None]:
-    """Someone holds this version, so that what is missing of it has gone."""
+    """Turn `Missing` into `DomainNotFound`: the version existed, so it was removed since."""
     try:
         yield
     except Missing as error:

@@ -1,7 +1,7 @@
-"""Makes a new version on a Qdrant server: stored under a lease, verified, then switched to.
+"""Writes a new version on a Qdrant server: stores it under a lease, verifies it and switches to it.
 
-Storing runs ahead: `add` returns when its captions are on their way, a bounded number of requests at a time,
-and `commit` waits for all of them. A request that failed for good makes the next `add` or `commit` fail.
+`add` returns while its captions are still being sent, with a bounded number of requests at a time, and `commit` waits
+for all of them. A request that finally failed makes the next `add` or `commit` fail.
 """
 
 import asyncio
@@ -11,47 +11,52 @@ from dataclasses import replace
 
 import numpy as np
 
-from datastores.base import DatastoreError, DatastoreUnavailable, DomainVersion, FloatArray, Statistics
-from datastores.checks import caption_digest, checked_vectors
+from datastores.base import DatastoreUnavailable, DomainVersion, FloatArray, Statistics
+from datastores.draft import Draft
 from datastores.qdrant.captions import VersionCaptions
 from datastores.qdrant.catalog import Catalog, CatalogEntry, Pointers
-from datastores.qdrant.connection import Connection, Missing
-from datastores.qdrant.statistics import MomentsShelf
+from datastores.qdrant.connection import Missing, QdrantConnection
+from datastores.qdrant.statistics import StoredStatistics
 
 _REQUEST_NUMBERS = 64 * 1024
-"""Vector components a request: 1.3 MB of JSON, far below the 32 MB a server takes, and 20 ms of this process."""
+"""Vector components in a request: 1.3 MB of JSON, far below the 32 MB a server takes, and 20 ms of this process."""
 _REQUEST_CAPTIONS = 1024
-_SAMPLES = 8
 
 logger = logging.getLogger(__name__)
 
 
 class QdrantWriter:
-    """One registration, under a lease of the catalog that it keeps alive between `start` and `stop`."""
+    """One registration. Between `start` and `stop` it keeps its lease in the catalog alive."""
 
-    def __init__(self, connection: Connection, catalog: Catalog, moments: MomentsShelf, entry: CatalogEntry) -> None:
+    def __init__(
+        self,
+        connection: QdrantConnection,
+        catalog: Catalog,
+        statistics: StoredStatistics,
+        entry: CatalogEntry,
+        draft: Draft,
+    ) -> None:
+        """`entry` is the catalog's of the draft's version."""
         self._connection = connection
         self._catalog = catalog
-        self._moments = moments
+        self._statistics = statistics
         self._entry = entry
+        self._draft = draft
         self._captions = VersionCaptions(connection, entry.collection, entry.about.dimension)
         self._places = asyncio.Semaphore(connection.config.upload_parallel)
         self._uploads: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
-        self._seen: set[bytes] = set()
-        self._samples: dict[str, FloatArray] = {}
-        self._over = False
         self._renewed = asyncio.get_running_loop().time()
         self._heart: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to keep the lease alive and make the collection."""
+        """Start to keep the lease alive and create the collection."""
         self._heart = asyncio.create_task(self._beat())
         await self._captions.create()
 
     async def stop(self) -> None:
-        """End what runs beside: requests under way and the lease's renewal."""
-        self._over = True
+        """Cancel running requests and stop renewing the lease."""
+        self._draft.over = True
         beside = [*self._uploads, *([self._heart] if self._heart else [])]
         for task in beside:
             task.cancel()
@@ -59,26 +64,21 @@ class QdrantWriter:
 
     async def add(self, captions: Sequence[str], vectors: FloatArray) -> None:
         """See `VersionWriter.add`."""
-        self._check_open()
-        vectors = checked_vectors(captions, vectors, self._entry.about.dimension)
-        fresh = [row for row, caption in enumerate(captions) if self._is_new(caption)]
-        first = len(self._seen) - len(fresh)
-        size = max(1, min(_REQUEST_CAPTIONS, _REQUEST_NUMBERS // self._entry.about.dimension))
-        for start in range(0, len(fresh), size):
-            rows = fresh[start : start + size]
-            await self._upload(first + start, [captions[row] for row in rows], vectors[rows])
+        self._draft.check_open()
+        self._check_uploads()
+        first = self._draft.count
+        vectors = self._draft.add(captions, vectors)
+        size = max(1, min(_REQUEST_CAPTIONS, _REQUEST_NUMBERS // self._draft.about.dimension))
+        for start in range(0, len(captions), size):
+            await self._upload(first + start, captions[start : start + size], vectors[start : start + size])
 
     async def commit(self, statistics: Statistics) -> DomainVersion:
-        """See `VersionWriter.commit`. What does not verify raises `DatastoreError` and never serves."""
-        self._check_open()
-        count = len(self._seen)
-        if not count:
-            raise DatastoreError("a version of no captions cannot serve")
-        if statistics.count != count:
-            raise DatastoreError(f"the statistics are of {statistics.count} captions and {count} were added")
-        self._over = True
+        """See `VersionWriter.commit`. A version that does not verify raises `DatastoreError` and never serves."""
+        self._draft.check_open()
+        self._check_uploads()
+        about = await asyncio.to_thread(self._draft.commit, statistics)
         try:
-            return await self._finish(replace(self._entry.about, captions=count), statistics)
+            return await self._finish(about, statistics)
         except Missing as error:
             raise self._lost() from error
 
@@ -87,8 +87,8 @@ class QdrantWriter:
         self._check_uploads()
         if about.captions > self._connection.config.exact_below and not await self._captions.index():
             logger.warning("%s serves before its index is whole; searches are slower till then", self._entry.collection)
-        await self._captions.verify(about.captions, self._samples)
-        digest = await self._moments.put(self._entry.collection, statistics)
+        await self._captions.verify(self._draft)
+        digest = await self._statistics.put(self._entry.collection, statistics)
         await self._prolong(patient=True)
         before = (await self._catalog.pointers()).get(about.domain)
         entry = replace(self._entry, about=about, ready=True, digest=digest)
@@ -96,11 +96,7 @@ class QdrantWriter:
         await self._catalog.point(about.domain, Pointers(entry.collection, before.current if before else None))
         return about
 
-    async def _upload(self, first: int, captions: list[str], vectors: FloatArray) -> None:
-        for at in (0, len(captions) - 1):
-            self._samples[captions[at]] = vectors[at]
-        if len(self._samples) > 2 * _SAMPLES:
-            self._samples = dict(list(self._samples.items())[::2])
+    async def _upload(self, first: int, captions: Sequence[str], vectors: FloatArray) -> None:
         await self._places.acquire()
         self._check_uploads()
         rows = range(first, first + len(captions))
@@ -114,21 +110,9 @@ class QdrantWriter:
         if not task.cancelled() and self._failure is None:
             self._failure = task.exception()
 
-    def _check_open(self) -> None:
-        if self._over:
-            raise DatastoreError("this version is committed or discarded; open another writer")
-        self._check_uploads()
-
     def _check_uploads(self) -> None:
         if self._failure is not None:
             raise self._failure
-
-    def _is_new(self, caption: str) -> bool:
-        digest = caption_digest(caption)
-        if digest in self._seen:
-            return False
-        self._seen.add(digest)
-        return True
 
     async def _beat(self) -> None:
         while True:
@@ -141,7 +125,7 @@ class QdrantWriter:
     async def _prolong(self, *, patient: bool = False) -> None:
         clock = asyncio.get_running_loop().time
         now = clock()
-        # Others may have begun to collect this version, and their clocks may be ahead of this one's.
+        # Another replica may have begun to remove this version, and its clock may be ahead.
         if now > self._renewed + self._connection.config.lease_seconds:
             raise self._lost()
         await self._catalog.renew(self._entry, patient=patient)

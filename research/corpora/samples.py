@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 from datastores.corpus.reader import read_corpus
+from service.jobs.corpus_reading import corpus_limits
+from service.settings import CorpusSettings
 
 
 def write(
@@ -21,7 +23,8 @@ def write(
     seed: int = 0,
 ) -> None:
     """Draw captions without replacement, the same for the same seed."""
-    corpora = {file.name.split(".")[0]: list(read_corpus(file)) for file in files}
+    limits = corpus_limits(CorpusSettings())
+    corpora = {file.name.split(".")[0]: list(read_corpus(file, limits=limits)) for file in files}
     if mixed is not None:
         corpora = {mixed: list(dict.fromkeys(text for texts in corpora.values() for text in texts))}
     out.mkdir(parents=True, exist_ok=True)

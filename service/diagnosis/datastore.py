@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datastores.base import DatastoreUnavailable
+from datastores.base import DatastoreInUse, DatastoreUnavailable
 from service.diagnosis.finding import Finding, failure, ok, warning
 from service.diagnosis.ports import service_answers
 from service.settings import Settings, variable_name
 
 if TYPE_CHECKING:
-    from datastores.qdrant.connection import Connection
+    from datastores.qdrant.connection import QdrantConnection
 
 _SECONDS = 2.0
 _OLDEST_SERVER = (1, 10)
@@ -20,24 +21,25 @@ _NAMED = 3
 
 def look(settings: Settings) -> Iterator[Finding]:
     """Check the datastore that the settings choose."""
-    if settings.datastore.url is not None:
+    folder = settings.datastore.folder
+    if folder is None:
         yield from asyncio.run(_server(settings))
     else:
-        yield from _folder(settings)
+        yield from _folder(settings, folder)
 
 
-def _folder(settings: Settings) -> Iterator[Finding]:
+def _folder(settings: Settings, root: Path) -> Iterator[Finding]:
     from datastores.edge.catalog import Catalog, read_about
 
-    root, setting = settings.datastore.path, variable_name("datastore", "path")
+    setting = variable_name("datastore", "path")
     # Opening the folder would create it.
     if not root.exists():
         yield ok(f"{root.absolute()} will be created at the first start ({setting})")
         return
     try:
-        catalog = Catalog(root)
+        catalog = Catalog(root, setting)
     except DatastoreUnavailable as error:
-        if isinstance(error.__cause__, BlockingIOError) and service_answers(settings.server.host, settings.server.port):
+        if isinstance(error, DatastoreInUse) and service_answers(settings.server.host, settings.server.port):
             yield warning(f"a running service has {root} open", "stop it before another process opens the folder")
         else:
             yield failure(str(error), "stop what has it open, or name another folder that this user may write")
@@ -67,13 +69,13 @@ def _foreign(fingerprints: dict[str, str]) -> Iterator[Finding]:
 
 
 async def _server(settings: Settings) -> list[Finding]:
-    from datastores.qdrant.connection import Connection
+    from datastores.qdrant.connection import QdrantConnection
     from service.loading import qdrant_config
 
     try:
         config = qdrant_config(settings.datastore)
         config = replace(config, timeout_seconds=_SECONDS, retry_seconds=0.0)
-        connection = Connection(replace(config, write_timeout_seconds=_SECONDS, write_retry_seconds=0.0))
+        connection = QdrantConnection(replace(config, write_timeout_seconds=_SECONDS, write_retry_seconds=0.0))
     except DatastoreUnavailable as error:
         return [failure(str(error), "correct the setting that the message names")]
     try:
@@ -82,21 +84,21 @@ async def _server(settings: Settings) -> list[Finding]:
         await connection.close()
 
 
-async def _answers(connection: "Connection") -> list[Finding]:
+async def _answers(connection: "QdrantConnection") -> list[Finding]:
     """Report what the server answers to each key. Nothing is written: the write key sends an empty list of changes."""
-    from datastores.qdrant.connection import Forbidden
+    from datastores.qdrant.connection import KeyRefused
 
     try:
         version = (await connection.read("asking for its version", lambda client: client.info())).version
         found = await connection.read("listing the collections", lambda client: client.get_collections())
-    except Forbidden as error:
+    except KeyRefused as error:
         return [failure(str(error), f"name a key of the server in {variable_name('datastore', 'read_key_file')}")]
     except DatastoreUnavailable as error:
         return [failure(str(error), f"start the server, or correct {variable_name('datastore', 'url')}")]
     findings = _version(version)
     try:
         await connection.write("changing no alias", lambda client: client.update_collection_aliases([]))
-    except Forbidden as error:
+    except KeyRefused as error:
         key = variable_name("datastore", "write_key_file")
         findings.append(failure(f"{error}; domains cannot be registered", f"name a key that may write in {key}"))
     except DatastoreUnavailable as error:

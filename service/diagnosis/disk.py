@@ -19,8 +19,8 @@ def look(settings: Settings) -> Iterator[Finding]:
         variable_name("jobs", "path"): settings.jobs.path,
         variable_name("cache"): settings.cache or default_cache(),
     }
-    if settings.datastore.url is None:
-        folders[variable_name("datastore", "path")] = settings.datastore.path
+    if settings.datastore.folder is not None:
+        folders[variable_name("datastore", "path")] = settings.datastore.folder
     for setting, folder in folders.items():
         yield _folder(folder.absolute(), setting)
 

@@ -10,7 +10,7 @@ from datastores.registration import Registered, extend, register
 from models.bundle.loaded import LoadedBundle
 from service.batching.batcher import Priority
 from service.captioning.batched_models import BatchedModels
-from service.jobs.corpus_reading import open_corpus
+from service.jobs.corpus_reading import corpus_limits, open_corpus
 from service.jobs.records import JobKind, JobRecord
 from service.jobs.registration_tracker import RegistrationTracker
 from service.monitoring.tracing import note, span
@@ -73,7 +73,7 @@ class Registrar:
                 record.domain,
                 tracker,
                 self.bundle.clap,
-                max_captions=self.limits.max_captions,
+                limits=corpus_limits(self.limits),
                 piece=_CAPTIONS_AT_ONCE,
                 embed=embed,
                 account=tracker.account,

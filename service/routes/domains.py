@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from datastores.base import Entry, InvalidDomainName
+from datastores.base import InvalidDomainName, StoredCaption
 from service.auth.guard import Caller
 from service.http.bounds import within
 from service.routes.dependencies import GUARDED, AppRuntime, changing, deadline, problems, reading
@@ -108,7 +108,7 @@ async def export_domain(name: DomainName, runtime: AppRuntime) -> StreamingRespo
     version = await store.resolve(name)
     pages = store.entries(version)
     # Read before the answer starts, so that a version that cannot be read is still answered with a problem document.
-    first: Sequence[Entry] = await anext(pages, [])
+    first: Sequence[StoredCaption] = await anext(pages, [])
     headers = {
         "Content-Disposition": f'attachment; filename="{name}.ndjson"',
         "X-Domain-Version": version.version,
@@ -127,7 +127,7 @@ async def no_such_path(name: str, request: Request) -> Response:
     raise HTTPException(404)
 
 
-async def _lines(first: Sequence[Entry], pages: AsyncIterator[Sequence[Entry]]) -> AsyncIterator[bytes]:
+async def _lines(first: Sequence[StoredCaption], pages: AsyncIterator[Sequence[StoredCaption]]) -> AsyncIterator[bytes]:
     try:
         yield _page(first)
         async for entries in pages:
@@ -137,5 +137,5 @@ async def _lines(first: Sequence[Entry], pages: AsyncIterator[Sequence[Entry]]) 
             await pages.aclose()
 
 
-def _page(entries: Sequence[Entry]) -> bytes:
+def _page(entries: Sequence[StoredCaption]) -> bytes:
     return "".join(json.dumps({"caption": one.caption}, ensure_ascii=False) + "\n" for one in entries).encode()

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from datastores.base import DomainNotFound, DomainStore
+from datastores.corpus.formats import FORMATS, JSON, suffixes, titles
 from service.http.bounds import while_connected, within
 from service.http.problems import request_id_of
 from service.http.uploads import FIELD
@@ -21,21 +22,14 @@ from service.schemas import CorpusBody, DomainName, RegistrationAnswer, Registra
 
 router = APIRouter(prefix="/domains", tags=["domains"], dependencies=[Depends(changing)], responses=GUARDED)
 
-_FILE = {
-    "type": "string",
-    "format": "binary",
-    "description": "A .json, .ndjson, .csv, .txt or .parquet file, or .gz.",
-}
-_LINES = {"schema": {"type": "string"}}
+_FILE = {"type": "string", "format": "binary", "description": f"A {suffixes()} file, also as .gz."}
+_TEXTS = {form.media_types[0]: {"schema": {"type": "string"}, "example": form.example} for form in FORMATS}
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {
-            "application/json": {"schema": CorpusBody.model_json_schema()},
-            "application/x-ndjson": _LINES
-            | {"example": '{"caption": "A tram rings its bell."}\n{"caption": "Rain falls."}\n'},
-            "text/csv": _LINES | {"example": "caption\nA tram rings its bell.\nRain falls.\n"},
-            "text/plain": _LINES | {"example": "A tram rings its bell.\nRain falls.\n"},
+        "content": _TEXTS
+        | {
+            JSON.media_types[0]: {"schema": CorpusBody.model_json_schema()},
             "application/octet-stream": {"schema": _FILE},
             "multipart/form-data": {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _FILE}}},
         },
@@ -57,6 +51,10 @@ _NEW: dict[int | str, dict[str, Any]] = {
 @router.put(
     "/{name}",
     summary="Register or replace a domain",
+    description=f"Send the whole corpus as the request body or as the multipart field `{FIELD}`. The formats are"
+    f" {titles()}; each may be compressed by gzip. The previous version serves until the new one is complete. Captions"
+    " in both versions keep their vectors.\n\nThe answer is a job, which `GET /jobs/{id}` follows. With `wait=true`,"
+    " the answer comes once the new version serves. If the client disconnects before, the registration is cancelled.",
     openapi_extra=_BODY,
     response_class=Response,
     responses=_DONE | _NEW | problems(400, 408, 409, 413, 415, 503, 504),
@@ -64,13 +62,7 @@ _NEW: dict[int | str, dict[str, Any]] = {
 async def put_domain(
     name: DomainName, request: Request, query: Annotated[RegistrationQuery, Query()], runtime: AppRuntime
 ) -> Response:
-    """Send the whole corpus as the request body or as the multipart field `file`. The formats are JSON, NDJSON, CSV,
-    plain text with one caption per line, and Parquet; each may be compressed by gzip. The previous version serves until
-    the new one is complete. Captions in both versions keep their vectors.
-
-    The answer is a job, which `GET /jobs/{id}` follows. With `wait=true`, the answer comes once the new version serves.
-    If the client disconnects before, the registration is cancelled.
-    """
+    """Register a corpus in place of the domain's captions."""
     is_new = not await _exists(runtime.parts.store, name)
     return await _registration(JobKind.register, name, request, query, runtime, 201 if is_new else 200)
 

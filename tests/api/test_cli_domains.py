@@ -18,6 +18,7 @@ from service.settings import Settings
 from tests.api.test_cli import run
 from tests.fakes import FakeBundle, FakeClap
 from tests.memory_store import MemoryStore
+from tests.parquet import write_parquet
 from tests.served import served
 
 
@@ -79,6 +80,16 @@ def test_a_corpus_is_put_added_to_exported_and_rolled_back(
     assert run(monkeypatch, "domains", "rollback", "city", "--url", url) == 0
     assert json.loads(capsys.readouterr().out)["captions"] == 2
     assert run(monkeypatch, "domains", "put", "copy", str(out), "--url", url) == 0
+    assert json.loads(capsys.readouterr().out)["captions"] == 3
+
+
+def test_the_captions_of_a_parquet_file_are_sent(monkeypatch: Patch, capsys: Capture, tmp_path: Path, url: str) -> None:
+    file = tmp_path / "city.parquet"
+    write_parquet(file, {"words": ["tone 4", "a tram rings"], "caption": ["no", "no"]})
+    assert run(monkeypatch, "domains", "put", "city", str(file), "--column", "words", "--url", url) == 0
+    assert json.loads(capsys.readouterr().out)["captions"] == 2
+    write_parquet(file, {"caption": ["rain on a roof", "tone 4"]})
+    assert run(monkeypatch, "domains", "add", "city", str(file), "--url", url) == 0
     assert json.loads(capsys.readouterr().out)["captions"] == 3
 
 

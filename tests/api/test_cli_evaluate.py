@@ -1,3 +1,4 @@
+import asyncio
 import csv
 import json
 import subprocess
@@ -8,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import typer
+from qdrant_client import AsyncQdrantClient
 from typer.testing import CliRunner, Result
 
 from cli.common.errors import CommandError
 from cli.evaluate import evaluate
 from datastores.base import DomainStore
 from datastores.edge.store import EdgeStore
+from datastores.qdrant.store import QdrantStore
 from datastores.registration import register
 from models.bundle.config import BundleError, RetrievalSection
 from models.bundle.loaded import LoadedBundle
@@ -24,8 +27,10 @@ from service.runtime import Loaders
 from service.settings import Settings
 from tests.fakes import FakeBundle, FakeClap
 from tests.memory_store import MemoryStore
+from tests.parquet import write_parquet
 from tests.recordings import wav
 from tests.served import served
+from tests.storage import server_config
 
 CITY = [f"tone {number} in the city" for number in range(20)]
 FOREST = [f"tone {number} deep between old trees" for number in range(20)]
@@ -94,6 +99,13 @@ def test_clips_are_captioned_in_a_domain_made_of_a_file(run: Run) -> None:
     assert {path.name for path in Path("evaluation-report").iterdir()} >= {"report.json", "report.md"}
 
 
+def test_a_domain_is_made_of_a_parquet_file(run: Run) -> None:
+    write_parquet(Path("city.parquet"), {"caption": CITY})
+    result = run("--clips", "clips.csv", "--where", "split=dev", "--corpus", "city.parquet")
+    assert result.exit_code == 0, result.exception
+    assert captions("nearest caption") == [CITY[4], CITY[10]]
+
+
 def test_limit_out_and_beams_are_heeded(run: Run) -> None:
     run("--clips", "clips.csv", "--corpus", "city.txt", "--limit", "1", "--out", "here/there", "--beams", "3")
     made = report("here/there")
@@ -127,6 +139,32 @@ async def test_clips_are_captioned_in_the_only_domain_of_the_datastore(run: Run,
     worker.join()
     assert held[1].exit_code == 0, held[1].exception
     assert captions("nearest caption") == [FOREST[4], FOREST[10], FOREST[7]]
+
+
+async def test_clips_are_captioned_in_a_domain_of_the_server_that_the_settings_name(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = AsyncQdrantClient(":memory:")
+    store = await QdrantStore.open(server_config("http://qdrant:6333"), server)
+    await register(store, "forest", FOREST, FakeClap())
+    monkeypatch.setenv("DRCAP_DATASTORE__URL", "http://qdrant:6333")
+    monkeypatch.setattr("datastores.qdrant.connection.AsyncQdrantClient", lambda **_: server)
+    held: list[Result] = []
+    worker = threading.Thread(target=lambda: held.append(run("--clips", "clips.csv", "--domain", "forest")))
+    worker.start()
+    worker.join()
+    await store.close()
+    assert held[0].exit_code == 0, held[0].exception
+    assert captions("nearest caption") == [FOREST[4], FOREST[10], FOREST[7]]
+    assert not await asyncio.to_thread(Path("domains").exists)
+
+
+def test_a_server_that_does_not_answer_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRCAP_DATASTORE__URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("DRCAP_DATASTORE__RETRY_SECONDS", "0")
+    line = refused(run("--clips", "clips.csv"))
+    assert "http://127.0.0.1:1" in line
+    assert "DRCAP_DATASTORE__URL" in line
 
 
 def test_without_a_datastore_the_ways_out_are_named(run: Run) -> None:

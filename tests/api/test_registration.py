@@ -93,6 +93,11 @@ async def test_a_corpus_of_another_kind_is_refused_with_415(client: httpx.AsyncC
     assert_problem(put, 415, "not-a-corpus", "application/zip")
 
 
+async def test_parquet_is_refused_with_415_and_the_command_that_reads_it(client: httpx.AsyncClient) -> None:
+    put = await client.put("/domains/bus", files={"file": ("bus.parquet", b"PAR1\0\0PAR1", "application/octet-stream")})
+    assert_problem(put, 415, "not-a-corpus", "drcap domains put NAME FILE.parquet")
+
+
 async def test_a_wrong_form_is_refused_with_400(client: httpx.AsyncClient) -> None:
     wrong = await client.put("/domains/bus?wait=true", files={"corpus": ("a.txt", b"a bus")})
     assert_problem(wrong, 400, "bad-field", "corpus", "use 'file'")

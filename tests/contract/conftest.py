@@ -11,10 +11,10 @@ from qdrant_client import AsyncQdrantClient
 
 from datastores.base import DomainStore
 from datastores.edge.store import EdgeStore
-from datastores.qdrant.config import QdrantConfig
 from datastores.qdrant.store import QdrantStore
 from tests.contract.versions import Reopen
 from tests.qdrant_calls import Calls
+from tests.storage import server_config
 
 SERVER = "DRCAP_TEST_QDRANT_URL"
 Open = Callable[[], Awaitable[DomainStore]]
@@ -34,7 +34,7 @@ async def memory(folder: Path) -> AsyncIterator[Open]:
     client = AsyncQdrantClient(":memory:")
 
     async def open_store() -> DomainStore:
-        return await QdrantStore.open(QdrantConfig("http://memory"), Calls(client).client)
+        return await QdrantStore.open(server_config("http://memory"), Calls(client).client)
 
     yield open_store
     await client.close()
@@ -46,7 +46,7 @@ async def server(folder: Path) -> AsyncIterator[Open]:
     if SERVER not in os.environ:
         pytest.skip(f"needs a Qdrant server: its URL in {SERVER}")
     key = os.environ.get("DRCAP_TEST_QDRANT_KEY")
-    config = QdrantConfig(os.environ[SERVER], write_key=key, prefix=f"test-{secrets.token_hex(4)}")
+    config = server_config(os.environ[SERVER], write_key=key, prefix=f"test-{secrets.token_hex(4)}")
 
     async def open_store() -> DomainStore:
         return await QdrantStore.open(config)

@@ -6,11 +6,11 @@ from contextlib import aclosing
 import numpy as np
 import pytest
 
-from datastores.base import DomainNotFound, DomainStore, Entry
-from tests.contract.versions import DIMENSION, Reopen, moments, put, unit_vectors
+from datastores.base import DomainNotFound, DomainStore, StoredCaption
+from tests.contract.versions import DIMENSION, Reopen, put, statistics_of, unit_vectors
 
 
-async def everything(store: DomainStore, domain: str, page: int = 1024) -> list[Entry]:
+async def everything(store: DomainStore, domain: str, page: int = 1024) -> list[StoredCaption]:
     return [entry async for some in store.entries(await store.resolve(domain), page=page) for entry in some]
 
 
@@ -43,7 +43,7 @@ async def test_captions_of_any_script_and_length_are_found(store: DomainStore) -
     captions = ["雨が屋根に降る", 'Ein Zug, der hält — "ding"', "🔔", "a" * 2000, "<|im_end|>\u200d"]
     async with store.writer("odd", dimension=DIMENSION, fingerprint="fake-1") as writer:
         await writer.add(captions, unit_vectors(5))
-        version = await writer.commit(moments(unit_vectors(5)))
+        version = await writer.commit(statistics_of(unit_vectors(5)))
     found = await store.lookup(version, captions)
     np.testing.assert_array_equal(np.stack([one for one in found if one is not None]), unit_vectors(5))
     assert {entry.caption for entry in await everything(store, "odd")} == set(captions)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 
 from datastores.base import DomainStore, DomainVersion, FloatArray, Statistics
-from datastores.statistics import Moments
+from datastores.statistics import RunningStatistics
 
 DIMENSION = 48
 Reopen = Callable[[], Awaitable[DomainStore]]
@@ -16,13 +16,13 @@ def unit_vectors(count: int, seed: int = 0) -> FloatArray:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
-def moments(vectors: FloatArray) -> Statistics:
-    moments = Moments(vectors.shape[1])
-    moments.add(vectors)
-    return moments.statistics()
+def statistics_of(vectors: FloatArray) -> Statistics:
+    running = RunningStatistics(vectors.shape[1])
+    running.add(vectors)
+    return running.statistics()
 
 
 async def put(store: DomainStore, domain: str, vectors: FloatArray, word: str = "caption") -> DomainVersion:
     async with store.writer(domain, dimension=DIMENSION, fingerprint="fake-1") as writer:
         await writer.add([f"{word} {row}" for row in range(len(vectors))], vectors)
-        return await writer.commit(moments(vectors))
+        return await writer.commit(statistics_of(vectors))

@@ -152,23 +152,10 @@ def _register(fuzzed: Fuzzed, kind: str, sent: Sent, name: str, wait: bool) -> N
 
 
 def test_corpora(fuzzed: Fuzzed) -> None:
-    names, texts = st.sampled_from("abcdefgh"), ("json", "ndjson", "csv", "tsv", "text")
-
     @share(0.2)
-    @given(corpora(texts), names, st.integers(0, 3))
+    @given(corpora(), st.sampled_from("abcdefgh"), st.integers(0, 3))
     def send(sent: Sent, name: str, wait: int) -> None:
         _register(fuzzed, "corpus", sent, name, wait > 0)
-
-    send()
-
-
-def test_corpora_of_parquet(fuzzed: Fuzzed) -> None:
-    pytest.importorskip("pyarrow")
-
-    @share(0.02)
-    @given(corpora(("parquet",)))
-    def send(sent: Sent) -> None:
-        _register(fuzzed, "Parquet", sent, "p", True)
 
     send()
 

@@ -1,6 +1,7 @@
 """Registration and extension over the embedded datastore and a CLAP of a few lines."""
 
 import asyncio
+import io
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from datastores.base import (
+    DatastoreError,
     DatastoreUnavailable,
     DomainNotFound,
     DomainVersion,
@@ -20,8 +22,9 @@ from datastores.corpus.reader import CorpusError
 from datastores.edge.store import EdgeStore
 from datastores.edge.writer import EdgeWriter
 from datastores.registration import Account, extend, register
-from datastores.statistics import Moments
+from datastores.statistics import RunningStatistics
 from tests.fakes import FakeClap
+from tests.storage import limits, read_corpus
 
 CAPTIONS = [f"tone {number}" for number in range(25)]
 
@@ -78,7 +81,7 @@ async def test_a_registered_domain_finds_its_captions(store: EdgeStore) -> None:
     assert found[0].caption == "tone 7"
 
 
-async def test_the_moments_are_those_of_all_chunks(store: EdgeStore) -> None:
+async def test_the_statistics_are_those_of_all_chunks(store: EdgeStore) -> None:
     done = await register(store, "city", CAPTIONS, FakeClap(), batch=7)
     vectors = FakeClap().embed_text(CAPTIONS).astype(np.float64)
     statistics = await store.statistics(done.version)
@@ -86,24 +89,18 @@ async def test_the_moments_are_those_of_all_chunks(store: EdgeStore) -> None:
     np.testing.assert_allclose(statistics.covariance, np.cov(vectors.T, bias=True), atol=1e-12)
 
 
-def test_moments_are_exact_when_the_mean_is_large() -> None:
+def test_running_statistics_are_exact_when_the_mean_is_large() -> None:
     vectors = np.random.default_rng(0).normal(1e3, 1e-2, size=(1000, 4)).astype(np.float32)
-    moments = Moments(4)
+    running = RunningStatistics(4)
     for start in range(0, 1000, 130):
-        moments.add(vectors[start : start + 130])
+        running.add(vectors[start : start + 130])
     expected = np.cov(vectors.astype(np.float64).T, bias=True)
-    np.testing.assert_allclose(moments.statistics().covariance, expected, rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(running.statistics().covariance, expected, rtol=1e-9, atol=1e-15)
 
 
-def test_moments_of_nothing_are_refused() -> None:
+def test_statistics_of_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match="no vectors"):
-        Moments(4).statistics()
-
-
-async def test_progress_counts_what_is_stored(store: EdgeStore) -> None:
-    seen: list[int] = []
-    await register(store, "city", CAPTIONS, FakeClap(), batch=10, progress=seen.append)
-    assert seen == [10, 20, 25]
+        RunningStatistics(4).statistics()
 
 
 async def test_what_embeds_in_the_encoders_place_gets_pieces(store: EdgeStore) -> None:
@@ -117,9 +114,17 @@ async def test_what_embeds_in_the_encoders_place_gets_pieces(store: EdgeStore) -
     assert pieces == [4, 4, 2, 4, 4, 2, 4, 1]
 
 
-async def test_repeated_captions_are_registered_once(store: EdgeStore) -> None:
-    done = await register(store, "city", CAPTIONS + CAPTIONS[:3], FakeClap(), batch=10)
-    assert (done.version.captions, done.repeated) == (25, 3)
+async def test_a_caption_that_comes_twice_is_refused_and_the_old_version_serves(store: EdgeStore) -> None:
+    old = (await register(store, "city", CAPTIONS, FakeClap())).version
+    with pytest.raises(DatastoreError, match="28 captions were added and only 25 differ"):
+        await register(store, "city", CAPTIONS + CAPTIONS[:3], FakeClap(), batch=10)
+    assert await store.resolve("city") == old
+
+
+async def test_the_captions_of_a_corpus_are_registered_once(store: EdgeStore) -> None:
+    lines = "\n".join([*CAPTIONS, *CAPTIONS[:3], "TONE 7."]).encode()
+    done = await register(store, "city", read_corpus(io.BytesIO(lines)), FakeClap(), batch=10)
+    assert (done.version.captions, done.repeated) == (25, 0)
 
 
 async def test_captions_equal_only_in_embedding_are_all_registered(store: EdgeStore) -> None:
@@ -196,8 +201,8 @@ async def test_captions_are_embedded_in_pieces_of_like_length_and_keep_their_vec
 async def test_the_account_grows_with_the_registration(store: EdgeStore) -> None:
     await register(store, "city", CAPTIONS[:5], FakeClap())
     account = Account()
-    await register(store, "city", [*CAPTIONS, CAPTIONS[0]], FakeClap(), batch=10, account=account)
-    assert account == Account(read=25, repeated=1, embedded=20, reused=5, stored=25)
+    await register(store, "city", CAPTIONS, FakeClap(), batch=10, account=account)
+    assert account == Account(read=25, repeated=0, embedded=20, reused=5, stored=25)
 
 
 async def test_a_batch_is_embedded_while_the_one_before_is_stored(
@@ -246,26 +251,26 @@ async def test_a_cancellation_during_the_switch_comes_too_late(
 
 async def test_added_captions_stand_behind_those_of_the_domain(store: EdgeStore) -> None:
     await register(store, "city", CAPTIONS, FakeClap())
-    clap, added = CountingClap(), ["a tram", "tone 3", "rain", "a tram", "a bell"]
-    done = await extend(store, "city", added, clap, max_captions=100, batch=2)
+    clap, added = CountingClap(), ["a tram", "tone 3", "rain", "a bell"]
+    done = await extend(store, "city", added, clap, limits=limits(max_captions=100), batch=2)
     assert sorted(clap.texts) == ["a bell", "a tram", "rain"]
-    assert (done.embedded, done.reused, done.repeated) == (3, 25, 2)
+    assert (done.embedded, done.reused, done.repeated) == (3, 25, 1)
     stored = [entry.caption async for some in store.entries(done.version) for entry in some]
     assert stored == [*CAPTIONS, "a tram", "rain", "a bell"]
 
 
-async def test_moments_continued_through_many_additions_are_exact(store: EdgeStore) -> None:
+async def test_statistics_continued_through_many_additions_are_exact(store: EdgeStore) -> None:
     await register(store, "city", CAPTIONS, FakeClap())
     for start in range(0, 60, 12):
         added = [f"rain {number} falls" for number in range(start, start + 12)]
-        done = await extend(store, "city", added, FakeClap(), max_captions=100, batch=5)
+        done = await extend(store, "city", added, FakeClap(), limits=limits(max_captions=100), batch=5)
     everything = [*CAPTIONS, *(f"rain {number} falls" for number in range(60))]
     assert_close(await store.statistics(done.version), exact(everything))
 
 
 async def test_adding_nothing_new_keeps_the_version(store: EdgeStore) -> None:
     before = (await register(store, "city", CAPTIONS, FakeClap())).version
-    done = await extend(store, "city", CAPTIONS[:4], CountingClap(), max_captions=100)
+    done = await extend(store, "city", CAPTIONS[:4], CountingClap(), limits=limits(max_captions=100))
     assert (done.version, done.embedded, done.repeated) == (before, 0, 4)
     assert await store.resolve("city") == before
 
@@ -273,17 +278,18 @@ async def test_adding_nothing_new_keeps_the_version(store: EdgeStore) -> None:
 async def test_a_domain_does_not_grow_beyond_the_limit(store: EdgeStore) -> None:
     before = (await register(store, "city", CAPTIONS, FakeClap())).version
     with pytest.raises(CorpusError, match=r"more than 26 captions .*MAX_CAPTIONS") as refused:
-        await extend(store, "city", ["tone 1", "a tram", "rain"], FakeClap(), max_captions=26)
+        await extend(store, "city", ["tone 1", "a tram", "rain"], FakeClap(), limits=limits(max_captions=26))
     assert refused.value.kind == "too-many"
     assert await store.resolve("city") == before
-    assert (await extend(store, "city", ["tone 1", "a tram"], FakeClap(), max_captions=26)).version.captions == 26
+    done = await extend(store, "city", ["tone 1", "a tram"], FakeClap(), limits=limits(max_captions=26))
+    assert done.version.captions == 26
 
 
 async def test_nothing_is_added_to_a_domain_that_is_not_there_or_of_another_clap(store: EdgeStore) -> None:
     with pytest.raises(DomainNotFound):
-        await extend(store, "city", ["rain"], FakeClap(), max_captions=10)
+        await extend(store, "city", ["rain"], FakeClap(), limits=limits(max_captions=10))
     await register(store, "city", CAPTIONS, FakeClap())
     clap = FakeClap()
     clap.fingerprint = "fake-2"
     with pytest.raises(FingerprintMismatch, match=r"fake-1.*fake-2"):
-        await extend(store, "city", ["rain"], clap, max_captions=100)
+        await extend(store, "city", ["rain"], clap, limits=limits(max_captions=100))

@@ -4,11 +4,12 @@ from pathlib import Path
 import pytest
 
 from datastores.base import FingerprintMismatch
-from datastores.corpus.reader import CorpusError, CorpusLimits
+from datastores.corpus.reader import CorpusError
 from evaluation.domains import Domain, corpus_domain, open_domain
 from models.vectors import FloatArray
 from tests.evaluation_parts import CITY, quiet
 from tests.fakes import FakeClap
+from tests.storage import limits
 
 
 async def test_a_domain_of_another_clap_is_refused(city: Domain) -> None:
@@ -34,7 +35,7 @@ async def test_a_corpus_is_embedded_once_as_long_as_its_content_and_the_clap_sta
     file.write_text("\n".join(CITY))
 
     async def captions() -> int:
-        async with corpus_domain(file, tmp_path / "cache", clap, CorpusLimits(), quiet()) as made:
+        async with corpus_domain(file, tmp_path / "cache", clap, limits(), quiet()) as made:
             return made.version.captions
 
     assert (await captions(), clap.embedded) == (40, 40)
@@ -49,6 +50,6 @@ async def test_a_damaged_corpus_is_named_and_nothing_of_it_is_embedded(tmp_path:
     file, clap = tmp_path / "city.txt", CountingClap()
     file.write_bytes("\n".join(CITY).encode() + b"\n\xff\xfe\n")
     with pytest.raises(CorpusError, match=r"city\.txt: "):
-        async with corpus_domain(file, tmp_path / "cache", clap, CorpusLimits(), quiet()):
+        async with corpus_domain(file, tmp_path / "cache", clap, limits(), quiet()):
             pass
     assert clap.embedded == 0

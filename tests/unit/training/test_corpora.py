@@ -7,6 +7,7 @@ import pytest
 
 from datastores.corpus.reader import CorpusError
 from tests.fakes import FakeClap
+from tests.storage import limits
 from tests.tiny_bundle import tiny_captions
 from training.corpora import TrainingCorpus, embed_corpus, hold_out, load_corpus
 
@@ -15,14 +16,14 @@ def test_captions_that_the_clap_cuts_are_not_trained_on(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv.gz"
     with gzip.open(path, "wt", encoding="utf-8") as file:
         file.write("caption\nA dog barks.\n" + "very " * 60 + "long.\n")
-    corpus = load_corpus(path, FakeClap())
+    corpus = load_corpus(path, FakeClap(), limits())
     assert (corpus.name, corpus.captions, corpus.cut) == ("mine", ("A dog barks.",), 1)
 
 
 def test_a_corpus_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("\n\n")
     with pytest.raises(CorpusError, match="no caption"):
-        load_corpus(tmp_path / "mine.txt", FakeClap())
+        load_corpus(tmp_path / "mine.txt", FakeClap(), limits())
 
 
 def test_captions_held_out_are_not_trained_on() -> None:

@@ -9,16 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datastores.corpus.reader import Corpus, CorpusError, CorpusLimits, normalise, read_corpus
+from datastores.corpus.reader import Corpus, CorpusError, normalise
+from tests.storage import limits, read_corpus
 
 
-def read(body: bytes | str, media_type: str | None = None, **limits: int) -> list[str]:
-    return list(corpus(body, media_type, **limits))
+def read(body: bytes | str, media_type: str | None = None, **bounds: int) -> list[str]:
+    return list(corpus(body, media_type, **bounds))
 
 
-def corpus(body: bytes | str, media_type: str | None = None, **limits: int) -> Corpus:
+def corpus(body: bytes | str, media_type: str | None = None, **bounds: int) -> Corpus:
     raw = body.encode() if isinstance(body, str) else body
-    return read_corpus(io.BytesIO(raw), media_type=media_type, limits=CorpusLimits(**limits))
+    return read_corpus(io.BytesIO(raw), media_type=media_type, limited=limits(**bounds))
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ import io
 
 import pytest
 
-from datastores.corpus.reader import Corpus, CorpusError, CorpusLimits, read_corpus
+from datastores.corpus.reader import Corpus, CorpusError
+from tests.storage import limits, read_corpus
 
 
-def corpus(body: bytes, media_type: str, column: str | None = None, **limits: int) -> Corpus:
+def corpus(body: bytes, media_type: str, column: str | None = None, **bounds: int) -> Corpus:
     return read_corpus(
-        io.BytesIO(body), media_type=media_type, column=column, on_error="skip", limits=CorpusLimits(**limits)
+        io.BytesIO(body), media_type=media_type, column=column, on_error="skip", limited=limits(**bounds)
     )
 
 
@@ -99,4 +100,4 @@ def test_a_column_that_is_missing_is_refused_with_those_there_are(media_type: st
 
 def test_an_unknown_way_with_errors_is_refused() -> None:
     with pytest.raises(ValueError, match="refuse, skip"):
-        read_corpus(io.BytesIO(b"rain"), on_error="ignore")  # type: ignore[arg-type]
+        read_corpus(io.BytesIO(b"rain"), on_error="ignore")

@@ -1,4 +1,4 @@
-"""Corpora as gzip and as Parquet, whatever is done to them."""
+"""Corpora in every format, also as gzip, whole and damaged."""
 
 import contextlib
 import gzip
@@ -8,14 +8,14 @@ import random
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datastores.corpus import parquet_child
-from datastores.corpus.reader import CorpusError, CorpusFormat, CorpusLimits, OnError, read_corpus
+from datastores.corpus.formats import FORMATS
+from datastores.corpus.reader import CorpusError, OnError
+from tests.storage import limits, read_corpus
 
 TYPES = {
     "json": "application/json",
@@ -41,8 +41,9 @@ captions_lists = st.lists(st.text(st.sampled_from("ab \"',;é雨[{"), max_size=8
 )
 
 
-def test_every_text_format_has_a_round_trip_below() -> None:
-    assert set(TYPES) == set(WRITERS) == set(CorpusFormat) - {"parquet"}
+def test_every_format_has_a_round_trip_below() -> None:
+    assert set(TYPES) == set(WRITERS)
+    assert set(TYPES.values()) == {form.media_types[0] for form in FORMATS}
 
 
 @pytest.mark.parametrize("form", TYPES)
@@ -113,7 +114,7 @@ def test_a_gzip_bomb_is_stopped_at_the_limit_in_little_memory() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(CorpusError, match=r"more than 1,000,000 bytes .*DRCAP_CORPUS__MAX_UNPACKED_BYTES"):
-            list(read_corpus(bomb, limits=CorpusLimits(max_unpacked_bytes=1_000_000)))
+            list(read_corpus(bomb, limited=limits(max_unpacked_bytes=1_000_000)))
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
@@ -140,105 +141,16 @@ def test_marks_and_punctuation_in_great_number_take_no_great_time() -> None:
     assert reading.counts.skipped == 2
 
 
-def parquet(columns: dict[str, Any], **options: Any) -> bytes:
-    pyarrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet as writer
-
-    file = io.BytesIO()
-    writer.write_table(pyarrow.table(columns), file, **options)
-    return file.getvalue()
-
-
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 @pytest.mark.parametrize(
-    "columns",
-    [
-        {"id": [1, 2, 3], "caption": ["rain", None, "wind"]},
-        {"captions": [["rain", "wind"], []]},
-        {"caption_1": ["rain"], "id": [1], "caption_2": ["wind"]},
-        {"caption": ["rain", "rain", "wind"]},
-    ],
+    ("media_type", "name"),
+    [("application/vnd.apache.parquet", ""), ("", "c.parquet"), ("application/octet-stream", ""), ("text/plain", "")],
 )
-def test_the_text_columns_of_parquet_are_read(pack: Callable[[bytes], bytes], columns: dict[str, Any]) -> None:
-    body = pack(parquet(columns))
-    reading = read_corpus(io.BytesIO(body))
-    assert list(reading) == ["rain", "wind"]
-    assert reading.bytes_read == len(body)
-
-
-def test_a_column_of_parquet_is_taken_by_name_from_a_file(tmp_path: Path) -> None:
-    (tmp_path / "c.parquet").write_bytes(parquet({"caption": ["no"], "my.text": ["rain"]}))
-    assert list(read_corpus(tmp_path / "c.parquet", column="My.Text")) == ["rain"]
-
-
-def test_row_groups_and_batches_are_read_in_order() -> None:
-    captions = [f"rain number {at}" for at in range(2_500)]
-    assert list(read_corpus(io.BytesIO(parquet({"caption": captions}, row_group_size=700)))) == captions
-
-
-@pytest.mark.parametrize(
-    ("columns", "column", "message"),
-    [
-        ({"text": ["rain"], "id": [1]}, None, "no column is called caption.* it has text, id"),
-        ({"text": ["rain"]}, "caption", "no column is called 'caption'; it has text"),
-        ({"caption": [1]}, None, "column 'caption' holds int64, not text"),
-    ],
-)
-def test_a_parquet_file_without_the_column_is_refused(
-    columns: dict[str, Any], column: str | None, message: str
+def test_parquet_is_no_corpus_and_the_way_out_is_named(
+    pack: Callable[[bytes], bytes], media_type: str, name: str
 ) -> None:
-    with pytest.raises(CorpusError, match=message) as refused:
-        list(read_corpus(io.BytesIO(parquet(columns)), column=column, on_error="skip"))
-    assert refused.value.kind == "column"
-
-
-def test_a_row_of_parquet_that_is_not_utf8_is_told_by_its_number() -> None:
-    body = parquet({"caption": ["rain", "wiind", "snow"]}, compression="none", use_dictionary=False)
-    reading = read_corpus(io.BytesIO(body.replace(b"wiind", b"wi\xefnd")), on_error="skip")
-    assert list(reading) == ["rain", "snow"]
-    assert reading.problems == ["row 2: byte 3 (0xef) is not UTF-8"]
-
-
-@given(seed=st.integers(0, 2**32))
-@settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.too_slow])
-def test_a_changed_parquet_file_is_refused_or_read(seed: int) -> None:
-    change = random.Random(seed)
-    body = bytearray(parquet({"caption": ["rain", "wind"]}))
-    for _ in range(3):
-        body[change.randrange(4, len(body))] = change.randrange(256)
-    with contextlib.suppress(CorpusError):
-        list(read_corpus(io.BytesIO(bytes(body)), on_error="skip"))
-
-
-@pytest.mark.parametrize("body", [b"PAR1", b"PAR1" + b"\0" * 40 + b"PAR1", b"rain\n", b""])
-def test_what_is_no_parquet_is_refused(body: bytes) -> None:
-    pytest.importorskip("pyarrow")
-    with pytest.raises(CorpusError, match="Parquet") as refused:
-        list(read_corpus(io.BytesIO(body), media_type="application/vnd.apache.parquet"))
-    assert refused.value.kind == "damaged"
-
-
-def test_a_parquet_file_that_unpacks_to_more_memory_than_allowed_is_refused() -> None:
-    pyarrow = pytest.importorskip("pyarrow")
-    text = pyarrow.array(["x" * (32 << 20)])
-    rows = pyarrow.array([0] * 500, pyarrow.int32())
-    body = parquet({"caption": pyarrow.DictionaryArray.from_arrays(rows, text)})
-    assert 500 * (32 << 20) > 10 * parquet_child.MAX_MEMORY_BYTES > 1000 * len(body)
-    with pytest.raises(CorpusError, match="Parquet") as refused:
-        list(read_corpus(io.BytesIO(body)))
-    assert refused.value.kind == "damaged"
-
-
-def test_the_captions_of_parquet_are_bounded_too() -> None:
-    body = parquet({"caption": ["rain " * 100] * 1000})
-    with pytest.raises(CorpusError, match="DRCAP_CORPUS__MAX_UNPACKED_BYTES"):
-        list(read_corpus(io.BytesIO(body), limits=CorpusLimits(max_unpacked_bytes=100_000)))
-
-
-def test_parquet_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(CorpusError, match=r"drcap\[parquet\]") as refused:
-        read_corpus(io.BytesIO(b"PAR1"))
+    with pytest.raises(CorpusError, match=r"drcap domains put NAME FILE\.parquet") as refused:
+        read_corpus(io.BytesIO(pack(b"PAR1\0\0PAR1")), media_type=media_type, filename=name)
     assert refused.value.kind == "format"
 
 

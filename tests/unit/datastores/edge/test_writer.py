@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datastores.base import DatastoreError, DatastoreUnavailable, DomainVersion
+from datastores.base import DatastoreError, DatastoreInUse, DatastoreUnavailable, DomainVersion
+from datastores.draft import Draft
 from datastores.edge.store import EdgeStore
 from datastores.edge.version import ServedVersion
 from datastores.registration import register
@@ -32,8 +33,8 @@ async def main(root, step):
     store = await EdgeStore.open(Path(root))
     captions = (f"new {number}" for number in range(40))
     if step == "embedding":
-        captions = (f"new {number}" for number in itertools.count())
-        await register(store, "city", captions, FakeClap(), batch=20, progress=lambda n: n == 60 and stop())
+        captions = (f"new {number}" for number in itertools.count() if number < 100 or stop())
+        await register(store, "city", captions, FakeClap(), batch=20)
     setattr(catalog.Catalog, step, stop)
     await register(store, "city", captions, FakeClap())
 
@@ -99,8 +100,8 @@ async def test_a_kill_in_the_first_registration_leaves_no_domain(tmp_path: Path,
 async def test_a_second_process_is_refused_with_path_and_setting(tmp_path: Path) -> None:
     process = child(tmp_path, "point")
     try:
-        with pytest.raises(DatastoreUnavailable, match="DRCAP_DATASTORE__PATH") as refused:
-            await EdgeStore.open(tmp_path)
+        with pytest.raises(DatastoreInUse, match="DRCAP_DATASTORE__PATH") as refused:
+            await EdgeStore.open(tmp_path, "DRCAP_DATASTORE__PATH")
         assert str(tmp_path) in str(refused.value)
     finally:
         process.kill()
@@ -110,7 +111,7 @@ async def test_a_second_process_is_refused_with_path_and_setting(tmp_path: Path)
 async def test_a_folder_that_cannot_be_made_is_refused_with_path_and_setting(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DatastoreUnavailable, match=r"file.*DRCAP_DATASTORE__PATH"):
-        await EdgeStore.open(tmp_path / "file")
+        await EdgeStore.open(tmp_path / "file", "DRCAP_DATASTORE__PATH")
 
 
 @pytest.mark.parametrize("file", ["current", "version.json", "vectors.f32"])
@@ -147,15 +148,15 @@ async def test_a_version_that_does_not_verify_never_serves(tmp_path: Path, monke
     store = await EdgeStore.open(tmp_path)
     honest = ServedVersion.verify
 
-    def damaged(self: ServedVersion, samples: dict[int, str]) -> None:
+    def damaged(self: ServedVersion, draft: Draft) -> None:
         _, stored = self.prepare()
         np.memmap(self.folder / "vectors.f32", np.float32, "r+", shape=stored.shape)[:] = 0
-        honest(self, samples)
+        honest(self, draft)
 
     monkeypatch.setattr(ServedVersion, "verify", damaged)
-    with pytest.raises(DatastoreError, match="does not find itself"):
+    with pytest.raises(DatastoreError, match="'new' was not stored as it was given"):
         await register(store, "city", ["new"], FakeClap())
-    with pytest.raises(DatastoreError, match="does not find itself"):
+    with pytest.raises(DatastoreError, match="'new' was not stored as it was given"):
         await register(store, "forest", ["new"], FakeClap())
     assert await store.list() == [old]
     assert folders(tmp_path) == {old.version}

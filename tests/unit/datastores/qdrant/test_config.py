@@ -1,5 +1,6 @@
 """The settings of the datastore's server become its configuration."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,20 @@ from datastores.qdrant.config import QdrantConfig
 from datastores.qdrant.store import QdrantStore
 from service import loading
 from service.loading import open_store, qdrant_config
-from service.settings import DatastoreSettings, Settings, SettingsError, load_settings
+from service.settings import DatastoreSettings, Settings, SettingsError, known_variables, load_settings
+from tests.storage import server_config
 
 URL = "http://127.0.0.1:1"
 
 
-def test_every_setting_has_the_default_of_the_configuration() -> None:
-    assert qdrant_config(DatastoreSettings(url=URL)) == QdrantConfig(URL)
+def test_every_choice_comes_from_the_setting_of_its_name() -> None:
+    settings = DatastoreSettings(url=URL, shards=6, quantisation="int8", exact_below=7)
+    config = qdrant_config(settings)
+    apart = {"setting_of", "lease_seconds"}
+    assert {field.name for field in fields(QdrantConfig)} - DatastoreSettings.model_fields.keys() == apart
+    for name in {field.name for field in fields(QdrantConfig)} - apart:
+        assert getattr(config, name) == getattr(settings, name)
+        assert config.setting_of(name) in known_variables()
 
 
 def test_keys_are_read_from_files(tmp_path: Path) -> None:
@@ -69,7 +77,7 @@ def test_a_key_and_its_file_exclude_each_other(monkeypatch: pytest.MonkeyPatch) 
 async def test_a_url_picks_the_server_and_its_absence_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "qdrant_config", lambda _: QdrantConfig(URL, retry_seconds=0))
+    monkeypatch.setattr(loading, "qdrant_config", lambda _: server_config(URL, retry_seconds=0))
     on_server = await open_store(Settings(datastore=DatastoreSettings(url=URL)))
     assert isinstance(on_server, QdrantStore)
     await on_server.close()

@@ -19,7 +19,7 @@ from service.routes import health
 from service.runtime import Loaders
 from service.settings import Settings
 from tests.api.conftest import reach
-from tests.contract.versions import moments, put, unit_vectors
+from tests.contract.versions import put, statistics_of, unit_vectors
 from tests.fakes import FakeBundle, FakeClap
 from tests.qdrant_wire import Wire, wired
 from tests.recordings import wav
@@ -55,7 +55,7 @@ async def test_a_version_goes_over_the_wire_and_back_to_1e_6(wire: Wire) -> None
     np.testing.assert_array_equal(found[0].vector, vectors[0])
     np.testing.assert_allclose([one.score for one in found], np.sort(scores)[::-1], atol=1e-6)
     statistics = await store.statistics(version)
-    np.testing.assert_array_equal(statistics.covariance, moments(vectors).covariance)
+    np.testing.assert_array_equal(statistics.covariance, statistics_of(vectors).covariance)
     [there, absent] = await store.lookup(version, ["caption 7", "Caption 7"])
     assert there is not None
     assert absent is None
@@ -171,7 +171,7 @@ async def test_a_registration_that_loses_the_server_leaves_the_old_version(wire:
         async with store.writer("city", dimension=vectors.shape[1], fingerprint="fake-1") as writer:
             await writer.add([f"new {row}" for row in range(6)], vectors)
             await wire.stop()
-            await writer.commit(moments(vectors))
+            await writer.commit(statistics_of(vectors))
 
     with pytest.raises(DatastoreUnavailable):
         await registration()
@@ -187,7 +187,7 @@ async def test_the_service_says_503_while_the_server_is_away_and_recovers_withou
     vectors = clap.embed_text(captions)
     async with store.writer("city", dimension=64, fingerprint=clap.fingerprint) as writer:
         await writer.add(captions, vectors)
-        await writer.commit(moments(vectors))
+        await writer.commit(statistics_of(vectors))
 
     async def open_store(_: Settings) -> QdrantStore:
         return store

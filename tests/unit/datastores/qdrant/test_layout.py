@@ -1,15 +1,15 @@
 import pytest
 from qdrant_client import models
 
-from datastores.qdrant.config import QdrantConfig
 from datastores.qdrant.layout import cluster_layout, search_params, server_version, version_layout
+from tests.storage import server_config
 
 OLD, NEW = (1, 18), (1, 19)
 
 
 def sent(server: tuple[int, int], **choices: object) -> str:
     """The request body for a new version, as it goes to the server."""
-    layout = version_layout(QdrantConfig("http://qdrant", **choices), 512, server)  # type: ignore[arg-type]
+    layout = version_layout(server_config("http://qdrant", **choices), 512, server)
     layout["vectors"] = layout.pop("vectors_config")
     return models.CreateCollection(**layout).model_dump_json(exclude_none=True, exclude_unset=True)
 
@@ -39,26 +39,26 @@ def test_cold_vectors_stay_on_disk_and_quantised_ones_in_memory() -> None:
 
 
 def test_vectors_are_kept_as_given_and_not_indexed_while_they_arrive() -> None:
-    layout = version_layout(QdrantConfig("http://qdrant"), 512, NEW)
+    layout = version_layout(server_config("http://qdrant"), 512, NEW)
     assert layout["vectors_config"].distance == models.Distance.DOT
     assert layout["optimizers_config"].indexing_threshold == 0
 
 
 def test_shards_and_copies_are_as_set() -> None:
-    config = QdrantConfig("http://qdrant", shards=6, replication=3, write_consistency=2)
+    config = server_config("http://qdrant", shards=6, replication=3, write_consistency=2)
     assert version_layout(config, 512, NEW)["shard_number"] == 6
     assert cluster_layout(config) == {"replication_factor": 3, "write_consistency_factor": 2}
 
 
 def test_small_versions_are_searched_exactly_and_large_ones_rescored() -> None:
-    config = QdrantConfig("http://qdrant", exact_below=1000, quantisation="int8")
+    config = server_config("http://qdrant", exact_below=1000, quantisation="int8")
     assert search_params(config, 1000, 10).exact is True
     large = search_params(config, 1001, 512)
     assert not large.exact
     assert large.hnsw_ef == 1024
     assert large.quantization is not None
     assert large.quantization.rescore is True
-    assert search_params(QdrantConfig("http://qdrant", exact_below=1), 2, 10).quantization is None
+    assert search_params(server_config("http://qdrant", exact_below=1), 2, 10).quantization is None
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ from datastores.base import DatastoreError, DatastoreUnavailable, DomainBusy, Do
 from datastores.qdrant import captions
 from datastores.qdrant.config import QdrantConfig
 from datastores.qdrant.store import QdrantStore
-from tests.contract.versions import DIMENSION, moments, put, unit_vectors
+from tests.contract.versions import DIMENSION, put, statistics_of, unit_vectors
 from tests.qdrant_calls import Calls
+from tests.storage import server_config
 
-CONFIG = QdrantConfig("http://memory", retry_seconds=0.0, write_retry_seconds=0.0)
+CONFIG = server_config("http://memory", retry_seconds=0.0, write_retry_seconds=0.0)
 LONG_AGO = 10 * CONFIG.lease_seconds
 
 
@@ -38,7 +39,7 @@ class Server:
     async def entries(self) -> int:
         return (await self.data.count("drcap.catalog")).count
 
-    async def parts_of_moments(self) -> int:
+    async def parts_of_statistics(self) -> int:
         return (await self.data.count("drcap.moments")).count
 
 
@@ -83,7 +84,7 @@ async def test_a_cut_at_any_call_leaves_the_old_version_or_the_whole_new_one(los
         assert (await store.statistics(version)).count == version.captions
         kept = {old.version, version.version}
         assert await server.versions() == kept, names[step]
-        assert await server.entries() == await server.parts_of_moments() == len(kept)
+        assert await server.entries() == await server.parts_of_statistics() == len(kept)
         assert (await put(store, "city", unit_vectors(2))).captions == 2
         await store.close()
     assert outcomes == {"failed", "done"}
@@ -157,7 +158,7 @@ async def test_a_domain_has_one_writer_among_all_replicas(server: Server) -> Non
             await second.delete("city")
         third, _ = await server.replica()
         await put(second, "forest", unit_vectors(3))
-        assert (await writer.commit(moments(unit_vectors(1)))).captions == 1
+        assert (await writer.commit(statistics_of(unit_vectors(1)))).captions == 1
     await put(second, "city", unit_vectors(3))
     for store in (first, second, third):
         await store.close()
@@ -203,7 +204,7 @@ async def put_while_collected(server: Server, slow: QdrantStore) -> None:
         server.now += LONG_AGO
         other, _ = await server.replica()
         await other.close()
-        await writer.commit(moments(unit_vectors(1)))
+        await writer.commit(statistics_of(unit_vectors(1)))
 
 
 async def test_switches_under_readers_are_never_mixed_nor_fail(server: Server) -> None:
@@ -269,7 +270,7 @@ async def test_a_vector_that_was_changed_keeps_the_version_from_serving(
     await store.close()
 
 
-async def test_damaged_moments_are_not_served(server: Server) -> None:
+async def test_damaged_statistics_are_not_served(server: Server) -> None:
     store, _ = await server.replica()
     version = await put(store, "city", unit_vectors(3))
     [part], _ = await server.data.scroll("drcap.moments")
@@ -279,10 +280,10 @@ async def test_damaged_moments_are_not_served(server: Server) -> None:
     await store.close()
 
 
-async def test_moments_of_1024_dimensions_travel_in_parts_below_a_megabyte(server: Server) -> None:
+async def test_statistics_of_1024_dimensions_travel_in_parts_below_a_megabyte(server: Server) -> None:
     store, _ = await server.replica()
     vectors = np.eye(1024, dtype=np.float32)[:4]
-    given = moments(vectors)
+    given = statistics_of(vectors)
     async with store.writer("city", dimension=1024, fingerprint="fake-1") as writer:
         await writer.add([f"caption {row}" for row in range(4)], vectors)
         version = await writer.commit(given)
@@ -293,7 +294,7 @@ async def test_moments_of_1024_dimensions_travel_in_parts_below_a_megabyte(serve
     assert len(records) == 17
     assert max(len((record.payload or {})["part"]) for record in records) < 1_000_000
     await store.delete("city")
-    assert await server.parts_of_moments() == 0
+    assert await server.parts_of_statistics() == 0
     await store.close()
 
 

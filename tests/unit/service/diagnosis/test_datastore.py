@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from datastores.edge.catalog import Catalog
 from datastores.edge.store import EdgeStore
-from datastores.statistics import Moments
+from datastores.statistics import RunningStatistics
 from service.diagnosis import datastore
 from service.diagnosis.finding import Finding, Status
 from service.settings import DatastoreSettings, ServerSettings, Settings
@@ -19,11 +19,11 @@ from tests.unit.service.diagnosis.findings import all_good, failures, of, warnin
 
 async def _register(root: Path, domain: str, fingerprint: str) -> None:
     store, clap = await EdgeStore.open(root), FakeClap()
-    vectors, moments = clap.embed_text(["a dog", "rain"]), Moments(clap.embedding_dim)
-    moments.add(vectors)
+    vectors, running = clap.embed_text(["a dog", "rain"]), RunningStatistics(clap.embedding_dim)
+    running.add(vectors)
     async with store.writer(domain, dimension=clap.embedding_dim, fingerprint=fingerprint) as writer:
         await writer.add(["a dog", "rain"], vectors)
-        await writer.commit(moments.statistics())
+        await writer.commit(running.statistics())
     await store.close()
 
 

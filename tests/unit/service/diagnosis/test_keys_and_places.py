@@ -122,3 +122,17 @@ def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path, monkeypatch: p
     # Without its cache the service only starts slower.
     assert len(warnings(disk.look(Settings()))) == 1
     assert len(failures(disk.look(Settings()))) == 2
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:9"),
+        ("0.0.0.0", "http://127.0.0.1:9"),  # noqa: S104
+        ("::", "http://[::1]:9"),
+        ("[::1]", "http://[::1]:9"),
+        ("box.local", "http://box.local:9"),
+    ],
+)
+def test_a_service_is_reached_where_it_listens(host: str, url: str) -> None:
+    assert ports.url_of(host, 9) == url

@@ -10,7 +10,7 @@ from typing import TypedDict, TypeVar
 
 from datastores.base import DomainStore
 from models.bundle.loaded import LoadedBundle
-from service.admission.permits import Permits
+from service.admission.request_permits import Permits
 from service.captioning.batched_models import BatchedModels
 from service.captioning.captioner import Captioner
 from service.captioning.domain_finder import DomainFinder

@@ -12,7 +12,7 @@ from typing import ParamSpec
 
 from prometheus_client import Gauge
 
-from service.admission.slots import JobSlots
+from service.admission.job_slots import JobSlots
 from service.errors import (
     JobCancelled,
     JobFinished,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-_SLOW = [Path(__file__).parent / folder for folder in ("e2e", "fuzz")]
+_SLOW = [Path(__file__).parent / folder for folder in ("e2e", "fuzz", "unit/benchmarks", "unit/research")]
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:

@@ -18,6 +18,8 @@ from service.settings import JobsSettings, Settings
 from tests.api.conftest import serving
 from tests.fakes import FakeClap
 
+pytestmark = pytest.mark.slow
+
 CAPTIONS = 1500
 KILLS = 3
 

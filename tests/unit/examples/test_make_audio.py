@@ -8,6 +8,8 @@ from examples.make_audio import rendered, write_all
 from examples.sounds import SOUNDS
 from examples.synthesis import RATE
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 
 

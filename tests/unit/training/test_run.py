@@ -25,6 +25,8 @@ from training.options import TrainOptions
 from training.progress import RunLog, read_log
 from training.validation import HeardClip
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_loss_falls_and_the_bundle_loads_strictly(base: Path, tmp_path: Path) -> None:
     options = TrainOptions(steps=60, batch=4, every=30, warmup=5, fresh=True, rank=8, hidden=32, rate=1e-2)

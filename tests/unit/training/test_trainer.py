@@ -22,6 +22,8 @@ from training.loss import caption_loss
 from training.options import TrainOptions
 from training.trainer import Trainer
 
+pytestmark = pytest.mark.slow
+
 
 class Silent:
     """A watcher that ignores the run."""

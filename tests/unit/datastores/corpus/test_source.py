@@ -120,6 +120,7 @@ def test_a_gzip_bomb_is_stopped_at_the_limit_in_little_memory() -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["json", "ndjson", "csv", "text"])
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, form: str) -> None:
     body = WRITERS[form](["rain " * 300 + str(at % 50) for at in range(3_000)])

@@ -93,6 +93,7 @@ async def test_a_walk_outlives_two_switches_and_then_lets_the_version_go(store: 
     assert old.version not in versions_on_disk(tmp_path)
 
 
+@pytest.mark.slow
 async def test_two_hundred_switches_under_eight_readers_mix_nothing(store: EdgeStore) -> None:
     vectors, over = unit_vectors(6), asyncio.Event()
     await put(store, "city", vectors, "v0")

@@ -16,6 +16,8 @@ from datastores.edge.version import ServedVersion
 from datastores.registration import register
 from tests.fakes import FakeClap
 
+pytestmark = pytest.mark.slow
+
 # Registers without end, or stops for good at one step of the switch; says when it is there.
 _CHILD = """
 import asyncio, itertools, sys, time

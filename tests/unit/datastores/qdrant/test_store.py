@@ -58,6 +58,7 @@ async def calls_of_a_registration() -> list[str]:
     return calls.names[before:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [False, True], ids=["before", "after"])
 async def test_a_cut_at_any_call_leaves_the_old_version_or_the_whole_new_one(lost: bool) -> None:
     names = await calls_of_a_registration()
@@ -90,6 +91,7 @@ async def test_a_cut_at_any_call_leaves_the_old_version_or_the_whole_new_one(los
     assert outcomes == {"failed", "done"}
 
 
+@pytest.mark.slow
 async def test_a_cut_in_the_first_registration_leaves_no_domain() -> None:
     for step in itertools.count(1):
         server = Server()
@@ -207,6 +209,7 @@ async def put_while_collected(server: Server, slow: QdrantStore) -> None:
         await writer.commit(statistics_of(unit_vectors(1)))
 
 
+@pytest.mark.slow
 async def test_switches_under_readers_are_never_mixed_nor_fail(server: Server) -> None:
     store, _ = await server.replica()
     vectors = unit_vectors(20)

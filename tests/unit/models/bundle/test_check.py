@@ -44,6 +44,7 @@ def test_a_whole_bundle_has_no_problem(bundle: Path) -> None:
     assert (checked.llm.hidden, checked.llm.layers, checked.llm.key_value_heads) == (16, 2, 1)
 
 
+@pytest.mark.slow
 def test_the_embedded_bundle_is_whole_and_as_it_was_sealed() -> None:
     checked = check_bundle(bundle_folder("embedded"))
     assert said(checked) == ""
@@ -139,6 +140,7 @@ def test_a_lora_of_another_llm_is_told(bundle: Path) -> None:
     assert "q_proj.lora_A.weight is [4, 20], for llm it should be [4, 16]" in said(check_bundle(bundle))
 
 
+@pytest.mark.slow
 def test_a_lora_of_another_llm_is_told_for_a_gguf_too(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(bundle_folder("embedded"), tmp_path / "bundle"))
     shutil.rmtree(folder / "adapter")
@@ -240,6 +242,7 @@ def test_a_list_of_sums_that_is_none_is_refused_by_its_line(tmp_path: Path, line
         read_sums(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_sum_of_a_packages_file_is_that_of_its_own_record() -> None:
     name = "models/checkpoint.pth"
     assert packaged_sums("aisfx")[name] == file_digest(package_file("aisfx", name))

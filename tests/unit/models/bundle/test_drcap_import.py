@@ -22,6 +22,8 @@ from models.weights import MissingWeights, WrongWeights
 from tests.clap_backends import CAPTIONS, SIZES, sounds, write_wavcaps
 from tests.tiny_bundle import write_tiny_bundle
 
+pytestmark = pytest.mark.slow
+
 D, HIDDEN, RANK, ALPHA = SIZES.dimension, 16, 8, 32
 SIMILAR = ("A dog barks", "Rain falls", "A bell rings")
 

@@ -28,6 +28,7 @@ def test_the_same_weights_in_both_formats_give_the_same_vectors(tmp_path: Path, 
     assert laion.fingerprint != huggingface.fingerprint
 
 
+@pytest.mark.slow
 def test_htsat_tiny_and_roberta_of_their_true_sizes_are_read(tmp_path: Path) -> None:
     # One layer of RoBERTa and few of its words: the rest is more of the same.
     sizes = replace(TRUE_SIZES, text_layers=1, vocabulary=300)

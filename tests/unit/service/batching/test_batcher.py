@@ -550,6 +550,7 @@ _CALLS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(calls=_CALLS, max_count=st.integers(1, 6), capacity=st.integers(1, 20))
 async def test_whatever_happens_every_call_ends_once_and_nothing_runs_twice_after_success(

@@ -46,11 +46,12 @@ def test_the_stages_of_a_stopwatch_are_spans_inside_each_other(
     tracing: Tracing, exporter: InMemorySpanExporter
 ) -> None:
     watch = Stopwatch()
-    with tracing.request({}) as request, watch.stage("total"):
+    with tracing.request({}) as request:
         with watch.stage("search"), span("network"):
             note("tries", 2)
             add("queue_seconds", 0.25)
             add("queue_seconds", 0.5)
+        watch.stop()
         answered(request, "POST", "/caption", 200, {})
     spans = by_name(exporter.get_finished_spans())
     assert set(spans) == {"POST /caption", "search", "network"}

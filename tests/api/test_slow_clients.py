@@ -110,7 +110,7 @@ def test_an_upload_at_a_byte_a_second_is_refused_and_holds_its_permit_no_longer(
         answer = client.dribble(wav(), 0.1, SECONDS + GRACE)
         assert status_of(answer) == 408
         assert b"urn:drcap:problem:upload-too-slow" in answer
-        assert b"at least 100000 bytes a second are needed" in answer
+        assert b"it must arrive at 100000 bytes a second or more" in answer
         assert client.closed_within(GRACE)
         assert nobody_is_let_in(url)
         assert hears(url)

@@ -6,15 +6,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypedDict, TypeVar
+from typing import Annotated, TypedDict, TypeVar
+
+from fastapi import Depends
+from starlette.requests import Request
 
 from datastores.base import DomainStore
 from models.bundle.loaded import LoadedBundle
 from service.admission.request_permits import Permits
+from service.audio.decoding import Recording, decode
 from service.captioning.batched_models import BatchedModels
-from service.captioning.captioner import Captioner
+from service.captioning.captioner import Caption, Captioner, CaptionRequest
 from service.captioning.domain_finder import DomainFinder
+from service.captioning.progress import ProgressListener, ignore_progress
+from service.captioning.stopwatch import Stopwatch
 from service.errors import DatastoreDown, NotReady
+from service.http.bounds import within
+from service.http.deadlines import Deadline
 from service.http.problems import TYPE_PREFIX
 from service.jobs.jobs import Jobs
 from service.jobs.records import JobRecord
@@ -58,7 +66,7 @@ class Runtime:
         self.settings = settings
         self.metrics = metrics
         self.captions = Permits("captions", settings, metrics)
-        self.audio_threads = ThreadPoolExecutor(_AUDIO_THREADS, thread_name_prefix="audio")
+        self._audio_threads = ThreadPoolExecutor(_AUDIO_THREADS, thread_name_prefix="audio")
         self.missing = {"bundle": "is loading", "datastore": "is opening", "jobs folder": "opens after them"}
         self._loaders = loaders
         self._parts: Parts | None = None
@@ -73,6 +81,27 @@ class Runtime:
             what = "; ".join(f"the {part} {state}" for part, state in self.missing.items())
             raise NotReady(f"not ready: {what}", {"Retry-After": str(RETRY_AFTER_SECONDS)})
         return self._parts
+
+    async def decode(self, data: bytes, watch: Stopwatch) -> Recording:
+        """Decode an upload in a thread.
+
+        Raises `NotAudio`, `TooLarge`, `UnreadableAudio` or `EmptyAudio`; see `service.audio.decoding.decode`.
+        """
+        rate, loop = self.parts.bundle.clap.sample_rate, asyncio.get_running_loop()
+        with watch.stage("decode_audio"):
+            return await loop.run_in_executor(self._audio_threads, decode, data, rate, self.settings.audio)
+
+    async def caption(
+        self, wanted: CaptionRequest, due: Deadline, listener: ProgressListener = ignore_progress
+    ) -> Caption:
+        """Caption a recording by the deadline, and count it in the metrics.
+
+        Raises `DeadlinePassed` and the errors of `Captioner.caption`.
+        """
+        async with within(due):
+            caption = await self.parts.captioner.caption(wanted, due.at, listener)
+        self.metrics.count_caption(caption.duration, caption.seconds, caption.version.domain, caption.tokens)
+        return caption
 
     def stalled(self) -> float:
         """Return seconds since a busy model last made progress."""
@@ -108,14 +137,14 @@ class Runtime:
 
     async def close(self) -> None:
         """Release threads, files and connections once their current work has ended."""
-        self.audio_threads.shutdown(wait=False, cancel_futures=True)
+        self._audio_threads.shutdown(wait=False, cancel_futures=True)
         if self._jobs is not None:
             await self._jobs.close()
         if self._models is not None:
             await self._models.close()
         if self._opened is not None:
             await self._opened.close()
-        await asyncio.to_thread(self.audio_threads.shutdown)
+        await asyncio.to_thread(self._audio_threads.shutdown)
 
     async def _open_store(self) -> DomainStore:
         self._opened = await self._loaders.store(self.settings)
@@ -143,6 +172,16 @@ class State(TypedDict):
     """The state that the lifespan yields. Starlette passes it on as `request.state`."""
 
     runtime: Runtime
+
+
+def get_runtime(request: Request) -> Runtime:
+    """Return the runtime that the lifespan of the app has built."""
+    runtime: Runtime = request.state.runtime
+    return runtime
+
+
+AppRuntime = Annotated[Runtime, Depends(get_runtime)]
+"""The runtime, as routes ask for it."""
 
 
 @asynccontextmanager

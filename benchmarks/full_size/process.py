@@ -23,7 +23,7 @@ from models.llm.projector import Projector
 from models.prompt import Prompt, encode_prompt
 from service.audio.decoding import Recording
 from service.captioning.batched_models import BatchedModels
-from service.captioning.captioner import Captioner, CaptionOptions
+from service.captioning.captioner import Captioner, CaptionOptions, CaptionRequest
 from service.captioning.stopwatch import Stopwatch
 from service.loading import load_bundle, wishes
 from service.settings import LlmSettings, Settings
@@ -81,7 +81,7 @@ async def _caption_one(bundle: LoadedBundle, settings: Settings, asked: Row) -> 
             recording = Recording(noise.astype(np.float32), rate, _SECONDS_OF_AUDIO)
             options = CaptionOptions(3, GenerationOptions(max_new_tokens=asked["tokens"], no_repeat=0))
             version, watch = await store.resolve("benchmark"), Stopwatch()
-            caption = await captioner.caption(recording, version, options, watch)
+            caption = await captioner.caption(CaptionRequest(recording, version, options, watch))
         finally:
             await store.close()
             await models.close()

@@ -63,6 +63,23 @@ class Caption:
     seconds: dict[str, float]
 
 
+@dataclass(frozen=True)
+class CaptionRequest:
+    """A recording to caption.
+
+    Attributes:
+        recording: the decoded recording.
+        version: the version of the domain.
+        options: options of the caption.
+        watch: times the stages.
+    """
+
+    recording: Recording
+    version: DomainVersion
+    options: CaptionOptions
+    watch: Stopwatch
+
+
 class Captioner:
     """Captions recordings in the words of a domain. It serves many recordings at the same time."""
 
@@ -80,21 +97,12 @@ class Captioner:
         self._captions_at_once = (batching or BatchingSettings()).prompts * len(bundle.decoders)
 
     async def caption(
-        self,
-        recording: Recording,
-        version: DomainVersion,
-        options: CaptionOptions,
-        watch: Stopwatch,
-        deadline: float = math.inf,
-        listener: ProgressListener = ignore_progress,
+        self, wanted: CaptionRequest, deadline: float = math.inf, listener: ProgressListener = ignore_progress
     ) -> Caption:
         """Caption one recording, and with the option `with_segments` each stretch of it that sounds different.
 
         Args:
-            recording: the decoded recording.
-            version: the version of the domain.
-            options: options of the caption.
-            watch: times the stages.
+            wanted: the recording, and how it is captioned.
             deadline: monotonic seconds; afterwards no model starts work for this request.
             listener: receives the progress.
 
@@ -102,6 +110,7 @@ class Captioner:
             DatastoreError: the datastore fails.
             Expired, QueueFull, BatcherClosed, WorkerDied: see `service.batching.batcher.Batcher.run`.
         """
+        recording, options, watch = wanted.recording, wanted.options, wanted.watch
         segment_seconds = self._segment_seconds if options.with_segments else math.inf
         planned = await asyncio.to_thread(plan_hearing, recording, self.bundle.clap, segment_seconds)
         counter = ProgressCounter(listener, len(planned.windows), 1 + len(planned.segment_windows))
@@ -115,7 +124,7 @@ class Captioner:
             piece = targets[start : start + self._captions_at_once]
             queries = np.stack([vector for vector, _ in piece])
             written = await self._writer.write(
-                queries, version, options.similar_captions, options.generation, watch, deadline
+                queries, wanted.version, options.similar_captions, options.generation, watch, deadline
             )
             segments = [
                 Segment(stretch.start, stretch.end, one.text)
@@ -130,7 +139,7 @@ class Captioner:
             counter.wrote(len(written), (*finished, *timeline.rest) if last else finished)
         return Caption(
             text=first.text,
-            version=version,
+            version=wanted.version,
             duration=recording.duration,
             similar=first.similar,
             segments=timeline.segments,

@@ -1,8 +1,7 @@
 """Domain finder: finds the version of a domain that a request uses until its end."""
 
-from collections.abc import Callable
-
 from datastores.base import DomainStore, DomainVersion, FingerprintMismatch
+from service.auth.guard import Caller
 from service.errors import BadField, UnknownDomain
 
 
@@ -33,12 +32,21 @@ class DomainFinder:
             )
         return version
 
-    async def only(self, reaches: Callable[[str], bool]) -> str:
-        """Return the name of the only domain that a caller reaches.
+    async def find(self, name: str | None, caller: Caller) -> DomainVersion:
+        """Return the serving version of a domain. Without a name, take the only domain that the caller may use.
 
-        Raises `UnknownDomain` if there is no domain, `BadField` if there are several.
+        Raises:
+            BadField: the name is missing, and there are several domains.
+            UnknownDomain: the name is missing, and there is no domain.
+            Forbidden: the key of the caller is not for the domain.
+            DomainNotFound, InvalidDomainName, FingerprintMismatch: see `resolve`.
         """
-        names = [version.domain for version in await self._store.list() if reaches(version.domain)]
+        name = name or await self._only(caller)
+        caller.check_reaches(name)
+        return await self.resolve(name)
+
+    async def _only(self, caller: Caller) -> str:
+        names = [version.domain for version in await self._store.list() if caller.reaches(version.domain)]
         if not names:
             raise UnknownDomain("no domain is registered yet; PUT /domains/{name} registers one")
         if len(names) > 1:

@@ -6,7 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from starlette.requests import Request
+
+from service.settings import TimeoutSettings, variable_name
+
 HEADER = "X-Request-Timeout"
+AUDIO_MINUTE_SECONDS = 30.0
+"""Seconds by which each minute of a recording extends its deadline, because it has more parts to caption."""
+
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
@@ -50,6 +57,29 @@ def deadline_of(
     asked = math.inf if header is None else parse_timeout(header)
     seconds = min(asked, limit)
     return Deadline(clock() + seconds, seconds, HEADER if asked < limit else setting)
+
+
+def request_deadline(request: Request, kind: str, timeouts: TimeoutSettings) -> Deadline:
+    """Return the deadline of a request that starts now, as its client asks and the setting ``kind_seconds`` limits.
+
+    Raises `BadTimeout`.
+    """
+    setting = f"{kind}_seconds"
+    return deadline_of(request.headers.get(HEADER), getattr(timeouts, setting), variable_name("timeouts", setting))
+
+
+def due_for(first: Deadline, request: Request, duration: float, timeouts: TimeoutSettings) -> Deadline:
+    """Return the deadline of a caption once its recording is decoded. A longer recording has a later deadline.
+
+    Args:
+        first: the deadline from the start of the request.
+        request: the request; its `X-Request-Timeout` header still applies.
+        duration: seconds of the recording.
+        timeouts: the settings with the seconds for a request.
+    """
+    limit = timeouts.caption_seconds + AUDIO_MINUTE_SECONDS * duration / 60
+    source = f"{variable_name('timeouts', 'caption_seconds')} and {AUDIO_MINUTE_SECONDS:g} s for each minute of audio"
+    return deadline_of(request.headers.get(HEADER), limit, source, lambda: first.at - first.seconds)
 
 
 def parse_timeout(value: str) -> float:

@@ -12,18 +12,19 @@ from starlette.responses import Response
 
 from service.answers import render
 from service.audio.formats import MEDIA_RANGES
+from service.auth.access import captioning
 from service.auth.guard import Caller
+from service.captioning.captioner import CaptionRequest
 from service.captioning.progress import ProgressMailbox
 from service.captioning.stopwatch import Stopwatch
 from service.errors import BadField
 from service.http.bounds import while_connected, within
+from service.http.deadlines import Deadline, due_for, request_deadline
 from service.http.problems import describe_validation
 from service.http.streaming import Event, EventStream, accepts_events
 from service.http.uploads import FORM, Upload, read_upload
-from service.routes.caption_steps import CaptionRequest, caption_recording, decode_recording, due_for, find_domain
-from service.routes.dependencies import GUARDED, AppRuntime, captioning, deadline, problems
-from service.routes.openapi_bodies import RECORDING, TEXTS, form_of
-from service.runtime import Runtime
+from service.routes.openapi_parts import GUARDED, RECORDING, TEXTS, form_of, problems
+from service.runtime import AppRuntime, Runtime
 from service.schemas import CaptionAnswer, CaptionFields, ProgressAnswer, ResponseFormat, VerboseCaptionAnswer
 
 router = APIRouter(tags=["captions"], responses=GUARDED)
@@ -74,31 +75,32 @@ async def caption(
     """
     if query.domain:
         caller.check_reaches(query.domain)
-    bundle, due = runtime.parts.bundle, deadline(request, "caption")
+    parts, timeouts = runtime.parts, runtime.settings.timeouts
     with ExitStack() as held:
         held.enter_context(runtime.captions.take())
+        due = request_deadline(request, "caption", timeouts)
         async with within(due):
             upload = await read_upload(request, CaptionFields.model_fields)
             fields = merge_fields(query, upload)
-            options, watch = fields.options(bundle), Stopwatch()
+            options, watch = fields.options(parts.bundle), Stopwatch()
             async with while_connected(request):
-                version = await find_domain(runtime, caller, fields.domain)
-                recording = await decode_recording(runtime, upload.data, watch)
-        due = due_for(due, request, recording, runtime.settings.timeouts)
-        wanted = CaptionRequest(recording, version, options, watch, due)
+                version = await parts.domains.find(fields.domain, caller)
+                recording = await runtime.decode(upload.data, watch)
+        due = due_for(due, request, recording.duration, timeouts)
+        wanted = CaptionRequest(recording, version, options, watch)
         if fields.stream or accepts_events(request.headers.get("accept", "")):
-            return EventStream(_events(runtime, wanted, fields.response_format), due, held.pop_all())
+            return EventStream(_events(runtime, wanted, due, fields.response_format), due, held.pop_all())
         async with while_connected(request):
-            made = await caption_recording(runtime, wanted)
-    return render(made, bundle, fields.response_format)
+            made = await runtime.caption(wanted, due)
+    return render(made, parts.bundle, fields.response_format)
 
 
 async def _events(
-    runtime: Runtime, wanted: CaptionRequest, response_format: ResponseFormat
+    runtime: Runtime, wanted: CaptionRequest, due: Deadline, response_format: ResponseFormat
 ) -> AsyncGenerator[Event, None]:
     """Yield an event for each progress report, and the body of the answer as the last event."""
     mailbox = ProgressMailbox()
-    task = asyncio.create_task(caption_recording(runtime, wanted, mailbox.put))
+    task = asyncio.create_task(runtime.caption(wanted, due, mailbox.put))
     try:
         async for progress in mailbox.until(task):
             yield Event(ProgressAnswer.of(progress).model_dump_json(), "progress")

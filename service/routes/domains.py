@@ -10,9 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from datastores.base import InvalidDomainName, StoredCaption
+from service.auth.access import changing, reading
 from service.auth.guard import Caller
 from service.http.bounds import within
-from service.routes.dependencies import GUARDED, AppRuntime, changing, deadline, problems, reading
+from service.http.deadlines import request_deadline
+from service.routes.openapi_parts import GUARDED, problems
+from service.runtime import AppRuntime
 from service.schemas import DomainAnswer, DomainList, DomainName, SearchAnswer, SimilarCaption
 
 router = APIRouter(prefix="/domains", tags=["domains"], responses=GUARDED)
@@ -84,7 +87,7 @@ async def search_domain(
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
 ) -> SearchAnswer:
     """Returns the captions that the datastore retrieves for a text, most similar first."""
-    async with within(deadline(request, "search")):
+    async with within(request_deadline(request, "search", runtime.settings.timeouts)):
         parts = runtime.parts
         version = await parts.domains.resolve(name)
         found = await parts.store.search(version, await parts.models.embed_text([q]), limit)

@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from datastores.base import DatastoreError, DatastoreUnavailable
 from service.errors import NotReady, ServiceError
-from service.routes.dependencies import AppRuntime, problems
-from service.runtime import Runtime
+from service.routes.openapi_parts import problems
+from service.runtime import AppRuntime, Runtime
 from service.settings import variable_name
 
 router = APIRouter(tags=["health"])

@@ -4,10 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
 
+from service.auth.access import following
 from service.auth.guard import Caller
 from service.jobs.records import JobAnswer, JobList, JobRecord
-from service.routes.dependencies import GUARDED, AppRuntime, following, problems
-from service.runtime import Runtime
+from service.routes.openapi_parts import GUARDED, problems
+from service.runtime import AppRuntime, Runtime
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=GUARDED)
 

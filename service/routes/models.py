@@ -4,9 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
+from service.auth.access import reading
 from service.auth.guard import Caller
 from service.openai.answers import ModelAnswer, ModelList
-from service.routes.dependencies import GUARDED, AppRuntime, problems, reading
+from service.routes.openapi_parts import GUARDED, problems
+from service.runtime import AppRuntime
 from service.schemas import DomainName
 
 router = APIRouter(prefix="/v1/models", tags=["openai"], responses=GUARDED)

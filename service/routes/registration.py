@@ -10,14 +10,16 @@ from starlette.responses import JSONResponse, Response
 
 from datastores.base import DomainNotFound, DomainStore
 from datastores.corpus.formats import FORMATS, JSON, suffixes, titles
+from service.auth.access import changing
 from service.http.bounds import while_connected, within
+from service.http.deadlines import request_deadline
 from service.http.problems import request_id_of
 from service.http.uploads import FIELD
 from service.jobs.corpus_reading import open_corpus
 from service.jobs.records import JobAnswer, JobKind, JobProgress, JobRecord
 from service.jobs.spool import spool
-from service.routes.dependencies import GUARDED, AppRuntime, changing, deadline, problems
-from service.runtime import Runtime
+from service.routes.openapi_parts import GUARDED, problems
+from service.runtime import AppRuntime, Runtime
 from service.schemas import CorpusBody, DomainName, RegistrationAnswer, RegistrationQuery
 
 router = APIRouter(prefix="/domains", tags=["domains"], dependencies=[Depends(changing)], responses=GUARDED)
@@ -89,7 +91,7 @@ async def _registration(
     kind: JobKind, name: str, request: Request, query: RegistrationQuery, runtime: Runtime, status: int
 ) -> Response:
     jobs, settings = runtime.parts.jobs, runtime.settings
-    async with within(deadline(request, "registration")):
+    async with within(request_deadline(request, "registration", runtime.settings.timeouts)):
         with jobs.slots.reserve(name) as job:
             upload = jobs.files.part(job)
             spooled = await spool(request, upload)

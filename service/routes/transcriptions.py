@@ -10,11 +10,13 @@ from starlette.responses import Response
 
 from models.bundle.loaded import LoadedBundle
 from service.answers import render
+from service.auth.access import captioning
 from service.auth.guard import Caller
-from service.captioning.captioner import Caption
+from service.captioning.captioner import Caption, CaptionRequest
 from service.captioning.stopwatch import Stopwatch
 from service.errors import BadField
 from service.http.bounds import while_connected, within
+from service.http.deadlines import Deadline, due_for, request_deadline
 from service.http.streaming import Event, EventStream
 from service.http.uploads import FORM, media_type_of, read_upload
 from service.openai.answers import (
@@ -26,10 +28,8 @@ from service.openai.answers import (
     verbose_transcription,
 )
 from service.openai.fields import FORM_FIELDS, LIST_FIELDS, TranscriptionFields, transcription_fields
-from service.routes.caption_steps import CaptionRequest, caption_recording, decode_recording, due_for, find_domain
-from service.routes.dependencies import GUARDED, AppRuntime, captioning, deadline, problems
-from service.routes.openapi_bodies import TEXTS, form_of
-from service.runtime import Runtime
+from service.routes.openapi_parts import GUARDED, TEXTS, form_of, problems
+from service.runtime import AppRuntime, Runtime
 from service.schemas import EXAMPLE_CAPTION, ResponseFormat
 
 router = APIRouter(tags=["openai"], responses=GUARDED)
@@ -68,22 +68,23 @@ async def transcribe(
     refuses options that the service does not offer, such as times of words. With `stream=true`, the answer is a stream
     of events. The whole text comes in one event once it is written.
     """
-    bundle, due = runtime.parts.bundle, deadline(request, "caption")
+    parts, timeouts = runtime.parts, runtime.settings.timeouts
     with ExitStack() as held:
         held.enter_context(runtime.captions.take())
+        due = request_deadline(request, "caption", timeouts)
         async with within(due):
             fields, data = await _read(request)
-            options, watch = fields.options(bundle), Stopwatch()
+            options, watch = fields.options(parts.bundle), Stopwatch()
             async with while_connected(request):
-                version = await find_domain(runtime, caller, fields.domain)
-                recording = await decode_recording(runtime, data, watch)
-        due = due_for(due, request, recording, runtime.settings.timeouts)
-        wanted = CaptionRequest(recording, version, options, watch, due)
+                version = await parts.domains.find(fields.domain, caller)
+                recording = await runtime.decode(data, watch)
+        due = due_for(due, request, recording.duration, timeouts)
+        wanted = CaptionRequest(recording, version, options, watch)
         if fields.stream:
-            answer: Response = EventStream(_events(runtime, wanted), due, held.pop_all())
+            answer: Response = EventStream(_events(runtime, wanted, due), due, held.pop_all())
         else:
             async with while_connected(request):
-                answer = _answer(await caption_recording(runtime, wanted), bundle, fields)
+                answer = _answer(await runtime.caption(wanted, due), parts.bundle, fields)
     if fields.ignored:
         answer.headers[_IGNORED] = ", ".join(fields.ignored)
     return answer
@@ -97,9 +98,9 @@ async def _read(request: Request) -> tuple[TranscriptionFields, bytes]:
     return transcription_fields(upload), upload.data
 
 
-async def _events(runtime: Runtime, wanted: CaptionRequest) -> AsyncGenerator[Event, None]:
+async def _events(runtime: Runtime, wanted: CaptionRequest, due: Deadline) -> AsyncGenerator[Event, None]:
     """Yield the whole text in one event, since no word is certain before the best caption is chosen; and the end."""
-    text = (await caption_recording(runtime, wanted)).text
+    text = (await runtime.caption(wanted, due)).text
     yield Event(TextDelta(delta=text).model_dump_json())
     yield Event(TextDone(text=text).model_dump_json())
 

@@ -9,7 +9,7 @@ import pytest
 
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
-from service.routes import caption_steps
+from service.http import deadlines
 from service.settings import AdmissionSettings, AudioSettings, JobsSettings, Settings, TimeoutSettings
 from tests.api.conftest import serving
 from tests.api.live import live
@@ -120,7 +120,7 @@ async def test_a_stream_past_its_deadline_ends_with_the_settings(store: MemorySt
 
 async def test_a_longer_recording_has_longer(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     clap = GatedClap()
-    monkeypatch.setattr(caption_steps, "AUDIO_MINUTE_SECONDS", 600.0)
+    monkeypatch.setattr(deadlines, "AUDIO_MINUTE_SECONDS", 600.0)
     settings = Settings(timeouts=TimeoutSettings(caption_seconds=0.5))
     async with serving(store, FakeBundle(clap=clap), settings) as client:
         asked = asyncio.create_task(client.post("/caption?domain=city", content=wav(2.0)))

@@ -144,7 +144,7 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running
             service.decoding.passed()
             return decode(*args)
 
-        monkeypatch.setattr("service.routes.caption_steps.decode", held)
+        monkeypatch.setattr("service.runtime.decode", held)
         eventually(lambda: httpx.get(f"{url}/readyz").status_code == 200)
         yield service
 

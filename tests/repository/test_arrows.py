@@ -17,7 +17,7 @@ STOREYS = [
     ["models.llm", "datastores.edge", "datastores.qdrant"],
     ["models.bundle"],
     ["service.settings", "service.errors", "service.version", "service.rates", "service.native_libraries"],
-    ["service.monitoring", "service.audio"],
+    ["service.monitoring", "service.audio", "service.settings_page"],
     ["service.admission", "service.auth", "service.batching"],
     ["service.captioning"],
     ["service.http", "service.schemas"],

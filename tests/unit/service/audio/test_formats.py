@@ -7,7 +7,7 @@ import pytest
 
 from service.audio.containers import inspect
 from service.audio.formats import MEDIA_RANGES, NAMES, NAMES_WITH_CODECS, SUFFIXES, AudioFormat
-from service.routes.openapi_bodies import RECORDING
+from service.routes.openapi_parts import RECORDING
 from tests.recordings import encode, tone
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -14,7 +14,7 @@ from models.prompt import Prompt
 from models.vectors import FloatArray
 from service.audio.decoding import Recording
 from service.captioning.batched_models import BatchedModels
-from service.captioning.captioner import Caption, Captioner, CaptionOptions
+from service.captioning.captioner import Caption, Captioner, CaptionOptions, CaptionRequest
 from service.captioning.progress import CaptionProgress, Stage
 from service.captioning.segments import Segment
 from service.captioning.stopwatch import Stopwatch
@@ -61,7 +61,7 @@ async def caption(
 ) -> Caption:
     version = await store.resolve("city")
     options = CaptionOptions(similar, GenerationOptions(), with_segments)
-    return await captioner.caption(heard, version, options, Stopwatch())
+    return await captioner.caption(CaptionRequest(heard, version, options, Stopwatch()))
 
 
 class ReadingDecoder(FakeDecoder):
@@ -276,7 +276,9 @@ async def test_progress_never_falls_and_tells_every_segment(store: MemoryStore) 
     async with captioning(FakeBundle(), store) as captioner:
         version = await store.resolve("city")
         options = CaptionOptions(3, GenerationOptions(), with_segments=True)
-        made = await captioner.caption(changing(148.0), version, options, Stopwatch(), listener=told.append)
+        made = await captioner.caption(
+            CaptionRequest(changing(148.0), version, options, Stopwatch()), listener=told.append
+        )
     assert (told[0].stage, told[0].done) == (Stage.embed_audio, 0.0)
     assert (told[-1].stage, told[-1].done) == (Stage.generate, 1.0)
     shares = [one.done for one in told]
@@ -292,7 +294,7 @@ async def test_progress_of_a_single_caption_tells_no_segments(store: MemoryStore
     async with captioning(FakeBundle(), store) as captioner:
         version = await store.resolve("city")
         options = CaptionOptions(3, GenerationOptions())
-        await captioner.caption(changing(40.0), version, options, Stopwatch(), listener=told.append)
+        await captioner.caption(CaptionRequest(changing(40.0), version, options, Stopwatch()), listener=told.append)
     assert told[-1].done == 1.0
     assert all(one.segments == () for one in told)
 
@@ -315,7 +317,7 @@ async def test_a_switch_during_a_request_does_not_reach_it(store: MemoryStore) -
         version = await store.resolve("city")
         await store.put("city", ["tone 4 anew"], CLAP.embed_text(["tone 4 anew"]), CLAP.fingerprint)
         options = CaptionOptions(1, GenerationOptions())
-        old = await captioner.caption(recording(tone()), version, options, Stopwatch())
+        old = await captioner.caption(CaptionRequest(recording(tone()), version, options, Stopwatch()))
         assert (old.text, old.version.version) == ("Heard: tone 4", "v1")
         new = await caption(captioner, store, recording(tone()))
         assert (new.text, new.version.version) == ("Heard: tone 4 anew", "v2")

@@ -1,6 +1,8 @@
 import pytest
 
 from datastores.base import FingerprintMismatch
+from service.auth.guard import Caller
+from service.auth.keys import Key, Scope
 from service.captioning.domain_finder import DomainFinder
 from service.errors import BadField, UnknownDomain
 from tests.fakes import FakeClap
@@ -23,10 +25,13 @@ async def test_a_domain_of_another_clap_is_refused() -> None:
 async def test_the_only_domain_that_a_caller_reaches_needs_no_name() -> None:
     store = MemoryStore()
     domains = DomainFinder(store, CLAP.fingerprint)
+    anybody = Caller(None)
     with pytest.raises(UnknownDomain, match=r"PUT /domains/\{name\}"):
-        await domains.only(lambda _: True)
+        await domains.find(None, anybody)
     await put(store, "city")
     await put(store, "forest")
-    assert await domains.only(lambda name: name == "forest") == "forest"
+    key = Key(name="a", digest="sha256:" + "0" * 64, scopes=frozenset({Scope.caption}), domains=["forest"])
+    for_forest = Caller(key)
+    assert (await domains.find(None, for_forest)).domain == "forest"
     with pytest.raises(BadField, match=r"city, forest"):
-        await domains.only(lambda _: True)
+        await domains.find(None, anybody)

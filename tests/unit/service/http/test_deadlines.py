@@ -1,6 +1,18 @@
-import pytest
+import math
 
-from service.http.deadlines import HEADER, BadTimeout, Deadline, deadline_of, parse_timeout
+import pytest
+from starlette.requests import Request
+
+from service.http.deadlines import HEADER, BadTimeout, Deadline, deadline_of, due_for, parse_timeout
+from service.settings import TimeoutSettings
+
+LIMITS = TimeoutSettings(caption_seconds=120.0)
+FIRST = Deadline(1000.0 + 120.0, 120.0, "DRCAP_TIMEOUTS__CAPTION_SECONDS")
+
+
+def asking(timeout: str | None) -> Request:
+    headers = [] if timeout is None else [(HEADER.lower().encode(), timeout.encode())]
+    return Request({"type": "http", "method": "POST", "path": "/caption", "headers": headers})
 
 
 def test_without_a_header_the_setting_counts() -> None:
@@ -63,3 +75,20 @@ def test_no_time_at_all_is_refused(value: str) -> None:
 def test_a_deadline_is_not_made_of_a_bad_header() -> None:
     with pytest.raises(BadTimeout, match="'five'"):
         deadline_of("five", 120.0, "DRCAP_X")
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.0, 120.0), (60.0, 150.0), (600.0, 420.0)])
+def test_a_longer_recording_is_due_later(seconds: float, expected: float) -> None:
+    due = due_for(FIRST, asking(None), seconds, LIMITS)
+    assert due.seconds == expected
+    assert due.at == 1000.0 + expected
+    assert due.source == "DRCAP_TIMEOUTS__CAPTION_SECONDS and 30 s for each minute of audio"
+
+
+def test_what_the_client_asks_for_still_counts() -> None:
+    first = Deadline(1005.0, 5.0, HEADER)
+    due = due_for(first, asking("5"), 600.0, LIMITS)
+    assert (due.at, due.seconds, due.source) == (1005.0, 5.0, HEADER)
+    more = due_for(FIRST, asking("300"), 600.0, LIMITS)
+    assert (more.seconds, more.source) == (300.0, HEADER)
+    assert math.isclose(more.at, 1300.0)

@@ -83,10 +83,10 @@ def _saved(value: object) -> bytes:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "no checkpoint"),
-        (b"PK\x03\x04 not a zip", "no checkpoint"),
+        (b"", "not a checkpoint"),
+        (b"PK\x03\x04 not a zip", "not a checkpoint"),
         (_saved([1]), "no state dict"),
-        (_saved({"a": 1}), "'a' is no tensor"),
+        (_saved({"a": 1}), "'a' is not a tensor"),
     ],
 )
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes, said: str) -> None:

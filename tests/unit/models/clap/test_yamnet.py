@@ -97,7 +97,7 @@ def test_a_tensor_that_is_not_all_there_is_refused() -> None:
 
 
 def test_what_is_no_onnx_file_is_refused() -> None:
-    with pytest.raises(ValueError, match="no ONNX file"):
+    with pytest.raises(ValueError, match="not an ONNX file"):
         read_tensors(b"\xff\xff\xff", b"")
 
 

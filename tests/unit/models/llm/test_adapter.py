@@ -75,7 +75,7 @@ def test_a_lora_that_is_not_there_is_named(lora: Path) -> None:
     (lora / FILE).unlink()
     with pytest.raises(MissingWeights, match=FILE):
         merge_lora(again(lora), lora)
-    with pytest.raises(BundleError, match=r"llm\.adapter false"):
+    with pytest.raises(BundleError, match=r"set llm\.adapter to false"):
         merge_adapter(again(lora), lora)
 
 

@@ -84,9 +84,7 @@ class QdrantConnection:
         reader = client or self._connect(read)
         writer = client or (reader if read == write else self._connect(write))
         self._reading = _Way(reader, config.timeout_seconds, config.retry_seconds, "timeout_seconds", "read_key")
-        self._writing = _Way(
-            writer, config.write_timeout_seconds, config.write_retry_seconds, "write_timeout_seconds", "write_key"
-        )
+        self._writing = _Way(writer, config.write_timeout_seconds, config.write_retry_seconds, "url", "write_key")
 
     async def read(self, doing: str, call: Call[T]) -> T:
         """Ask with the read key. Raises `Missing`, `KeyRefused`, `ServerRefused` or `DatastoreUnavailable`."""

@@ -161,7 +161,8 @@ async def test_clips_are_captioned_in_a_domain_of_the_server_that_the_settings_n
 
 def test_a_server_that_does_not_answer_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRCAP_DATASTORE__URL", "http://127.0.0.1:1")
-    monkeypatch.setenv("DRCAP_DATASTORE__RETRY_SECONDS", "0")
+    impatient = server_config("http://127.0.0.1:1", retry_seconds=0)
+    monkeypatch.setattr("service.loading.qdrant_config", lambda _: impatient)
     line = refused(run("--clips", "clips.csv"))
     assert "http://127.0.0.1:1" in line
     assert "DRCAP_DATASTORE__URL" in line

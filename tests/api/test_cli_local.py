@@ -87,7 +87,7 @@ def test_the_embedded_datastore_is_asked(caption: Command, capsys: Capture, tmp_
     assert caption("r/a.wav") == 0
     assert capsys.readouterr().out == f"Heard: {CITY[4]}\n"
     asyncio.run(filled(tmp_path / "domains", "forest"))
-    assert "several: city, forest" in str(caption("r/a.wav"))
+    assert "several domains: city, forest" in str(caption("r/a.wav"))
     assert caption("r/a.wav", "--domain", "forest") == 0
 
 

@@ -24,6 +24,8 @@ from tests.raw import Wire, head, status_of, wire
 from tests.recordings import wav
 from tests.served import served
 
+pytestmark = pytest.mark.slow
+
 CAPTIONS = ["tone 4", "tone 9 in the city", "rain on a roof"]
 SECONDS = 0.4
 # Beyond which a bound has not held, on a machine that is busy with other things.

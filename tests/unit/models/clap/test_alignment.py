@@ -9,6 +9,8 @@ from models.clap.yamnet import SILENCE
 from models.weights import WrongWeights
 from tests.alignment_parts import CPU, fitted_head, heard_waveform
 
+pytestmark = pytest.mark.slow
+
 
 def test_what_was_never_heard_is_left_to_the_rest_of_the_head() -> None:
     head, item = fitted_head(), heard_waveform(9)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmarks.captions import TooFewCaptions, load_captions
 from benchmarks.report import Report
-from datastores.corpus.reader import CorpusError
+from datastores.corpus.error import CorpusError
 from models.clap.embedded import EmbeddedClap
 from models.vectors import FloatArray
 from service.audio.formats import SUFFIXES

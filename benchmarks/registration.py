@@ -14,7 +14,8 @@ from rich.console import Console
 from benchmarks.benchmark_domain import DOMAIN, fill_local
 from benchmarks.report import Report
 from datastores.edge.store import EdgeStore
-from datastores.registration import Registered, TextEncoder, register
+from datastores.embedding import TextEncoder
+from datastores.registration import Registered, register
 from datastores.statistics import RunningStatistics
 from models.vectors import FloatArray
 

@@ -34,7 +34,7 @@ def centre(
     The new bundle has other vectors: register its domains again, and train its projector further.
     """
     with quiet():
-        from datastores.corpus.reader import CorpusError
+        from datastores.corpus.error import CorpusError
         from models.bundle.config import BundleError
         from models.clap.centring_fit import TooFew
         from models.weights import MissingWeights

@@ -90,7 +90,7 @@ def _run(options: EvaluateOptions, settings: Settings, out: Path) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from datastores.base import DatastoreError
-    from datastores.corpus.reader import CorpusError
+    from datastores.corpus.error import CorpusError
     from evaluation.clips import ClipsError
     from evaluation.java import JavaFailed
     from evaluation.pipeline import NoReferences

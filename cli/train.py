@@ -74,7 +74,7 @@ def train(
     import torch
     from rich.console import Console
 
-    from datastores.corpus.reader import CorpusError
+    from datastores.corpus.error import CorpusError
     from models.bundle.config import BundleError, bundle_folder, read_config
     from models.bundle.load import load_clap
     from models.weights import MissingWeights

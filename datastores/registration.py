@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from datastores.base import DatastoreError, DomainStore, DomainVersion, FingerprintMismatch
-from datastores.corpus.reader import CorpusError, CorpusLimits
+from datastores.corpus.error import CorpusError
+from datastores.corpus.reader import CorpusLimits
 from datastores.embedding import Account, Embed, EmbeddedCaptions, Encoding, TextEncoder
 from datastores.statistics import RunningStatistics
-
-__all__ = ["Account", "Registered", "TextEncoder", "extend", "register"]
 
 T = TypeVar("T")
 

@@ -20,7 +20,8 @@ from datastores.base import (
     Neighbour,
     Statistics,
 )
-from datastores.corpus.reader import CorpusError, CorpusLimits, read_corpus
+from datastores.corpus.error import CorpusError
+from datastores.corpus.reader import CorpusLimits, read_corpus
 from datastores.edge.store import EdgeStore
 from datastores.registration import register
 from datastores.statistics import RunningStatistics

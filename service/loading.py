@@ -46,7 +46,7 @@ def load_bundle(settings: Settings) -> LoadedBundle:
 
 
 def wishes(settings: Settings) -> "Wishes":
-    """What the settings say of where and how the models run: see `models.device.plan.choose_plan`."""
+    """Return the settings of where and how the models run; see `models.device.plan.choose_plan`."""
     from models.device.plan import SettingNames, Wishes
 
     names = SettingNames(

@@ -13,16 +13,6 @@ from datastores.corpus.error import CorpusError
 from datastores.corpus.formats import CorpusFormat, Entries, check_format, head_of, said_format
 from datastores.corpus.source import Meter, unpack
 
-__all__ = [
-    "Corpus",
-    "CorpusCounts",
-    "CorpusError",
-    "CorpusLimits",
-    "OnError",
-    "normalise",
-    "read_corpus",
-]
-
 OnError = Literal["refuse", "skip"]
 
 _PROBLEMS = 20

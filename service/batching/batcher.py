@@ -12,26 +12,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Generic
 
-from service.batching.queue import BatcherClosed, BatchQueue, Expired, Item, Priority, QueuedItem, QueueFull, Result
-from service.batching.runner import BatchRunner, BatchWork, Gone, Limits, Observer, Unobserved
+from service.batching.queue import BatcherClosed, BatchQueue, Item, Priority, QueuedItem, QueueFull, Result
+from service.batching.runner import BatchRunner, BatchWork, Limits, Observer, Unobserved
 from service.batching.turns import SharedCores
-from service.batching.worker import Worker, WorkerDied
+from service.batching.worker import Worker
 from service.monitoring import tracing
 from service.rates import ServiceRate
-
-__all__ = [
-    "BatchWork",
-    "Batcher",
-    "BatcherClosed",
-    "Expired",
-    "Gone",
-    "Limits",
-    "Observer",
-    "Priority",
-    "QueueFull",
-    "Unobserved",
-    "WorkerDied",
-]
 
 logger = logging.getLogger(__name__)
 

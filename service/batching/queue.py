@@ -30,7 +30,7 @@ class Expired(Exception):
 
 
 class Priority(Enum):
-    """Who waits for a result: a person, or a job in the background."""
+    """The priority of an item: a person waits for it, or a job in the background."""
 
     INTERACTIVE = "interactive"
     JOB = "job"

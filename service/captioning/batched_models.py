@@ -14,9 +14,9 @@ from models.clap.base import Clap
 from models.decoder import Decoder, Generated, GenerationOptions
 from models.prompt import Prompt
 from models.vectors import FloatArray
-from service.batching.batcher import Batcher, BatchWork, Limits, Observer, Priority, Unobserved
-from service.batching.queue import Item, Result
-from service.batching.runner import Gone
+from service.batching.batcher import Batcher
+from service.batching.queue import Item, Priority, Result
+from service.batching.runner import BatchWork, Gone, Limits, Observer, Unobserved
 from service.batching.turns import SharedCores, Turns
 from service.settings import BatchingSettings
 

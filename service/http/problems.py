@@ -22,10 +22,11 @@ from datastores.base import (
     FingerprintMismatch,
     InvalidDomainName,
 )
-from datastores.corpus.reader import CorpusError
+from datastores.corpus.error import CorpusError
 from service import errors
-from service.batching.batcher import BatcherClosed, Expired, QueueFull, WorkerDied
+from service.batching.queue import BatcherClosed, Expired, QueueFull
 from service.batching.runner import MemoryExhausted
+from service.batching.worker import WorkerDied
 from service.errors import BadField, ClientGone, Overloaded, ServiceError
 from service.http.deadlines import BadTimeout
 

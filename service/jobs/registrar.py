@@ -8,7 +8,7 @@ from pathlib import Path
 from datastores.base import DomainStore
 from datastores.registration import Registered, extend, register
 from models.bundle.loaded import LoadedBundle
-from service.batching.batcher import Priority
+from service.batching.queue import Priority
 from service.captioning.batched_models import BatchedModels
 from service.jobs.corpus_reading import corpus_limits, open_corpus
 from service.jobs.records import JobKind, JobRecord

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 
 from datastores.corpus.reader import Corpus
-from datastores.registration import Account
+from datastores.embedding import Account
 from service.jobs.records import JobKind, JobProgress
 
 

@@ -1,1 +1,1 @@
-"""What the service tells of itself: logs, metrics and the port for operations."""
+"""Monitoring: logs, metrics and traces of the service."""

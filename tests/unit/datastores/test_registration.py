@@ -18,10 +18,11 @@ from datastores.base import (
     FloatArray,
     Statistics,
 )
-from datastores.corpus.reader import CorpusError
+from datastores.corpus.error import CorpusError
 from datastores.edge.store import EdgeStore
 from datastores.edge.writer import EdgeWriter
-from datastores.registration import Account, extend, register
+from datastores.embedding import Account
+from datastores.registration import extend, register
 from datastores.statistics import RunningStatistics
 from tests.fakes import FakeClap
 from tests.storage import limits, read_corpus

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from datastores.base import FingerprintMismatch
-from datastores.corpus.reader import CorpusError
+from datastores.corpus.error import CorpusError
 from evaluation.domains import Domain, corpus_domain, open_domain
 from models.vectors import FloatArray
 from tests.evaluation_parts import CITY, quiet

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datastores.corpus.reader import CorpusError
+from datastores.corpus.error import CorpusError
 from tests.fakes import FakeClap
 from tests.storage import limits
 from tests.tiny_bundle import tiny_captions

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datastores.corpus.reader import Corpus, CorpusError, normalise
+from datastores.corpus.error import CorpusError
+from datastores.corpus.reader import Corpus, normalise
 from tests.storage import limits, read_corpus
 
 

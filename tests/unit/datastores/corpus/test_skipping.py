@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from datastores.corpus.reader import Corpus, CorpusError
+from datastores.corpus.error import CorpusError
+from datastores.corpus.reader import Corpus
 from tests.storage import limits, read_corpus
 
 

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datastores.corpus.error import CorpusError
 from datastores.corpus.formats import FORMATS
-from datastores.corpus.reader import CorpusError, OnError
+from datastores.corpus.reader import OnError
 from tests.storage import limits, read_corpus
 
 TYPES = {

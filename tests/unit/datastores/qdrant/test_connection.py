@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from datastores.base import DatastoreUnavailable, DomainNotFound
+from datastores.embedding import TextEncoder
 from datastores.qdrant.store import QdrantStore
-from datastores.registration import TextEncoder
 from service.app import create_app
 from service.routes import health
 from service.runtime import Loaders

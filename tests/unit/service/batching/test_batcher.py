@@ -11,19 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.batching.batcher import (
-    Batcher,
-    BatcherClosed,
-    BatchWork,
-    Expired,
-    Gone,
-    Limits,
-    Priority,
-    QueueFull,
-    WorkerDied,
-)
-from service.batching.queue import BatchQueue, QueuedItem
-from service.batching.runner import MemoryExhausted
+from service.batching.batcher import Batcher
+from service.batching.queue import BatcherClosed, BatchQueue, Expired, Priority, QueuedItem, QueueFull
+from service.batching.runner import BatchWork, Gone, Limits, MemoryExhausted
+from service.batching.worker import WorkerDied
 
 _PATIENCE = 60.0  # real seconds after which a test has hung
 

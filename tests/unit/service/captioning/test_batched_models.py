@@ -11,7 +11,7 @@ import pytest
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
 from models.vectors import FloatArray
-from service.batching.batcher import BatcherClosed
+from service.batching.queue import BatcherClosed
 from service.batching.turns import SharedCores
 from service.batching.worker import left_threads
 from service.captioning.batched_models import BatchedModels

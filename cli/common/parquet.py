@@ -26,6 +26,7 @@ def readable(file: Path, column: str | None = None) -> Iterator[Path]:
 
     Raises:
         CommandError: pyarrow is not installed, the Parquet file is damaged, or it has no captions.
+        CorpusError: the block raised it; the message names the Parquet file.
     """
     if file.suffix.lower() not in SUFFIXES:
         yield file
@@ -33,7 +34,11 @@ def readable(file: Path, column: str | None = None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="drcap-corpus-") as folder:
         ndjson = Path(folder, f"{file.stem}.ndjson")
         _convert(file, column, ndjson)
-        yield ndjson
+        try:
+            yield ndjson
+        except CorpusError as error:
+            # A line of the NDJSON is a row of the file that the user knows.
+            raise CorpusError(str(error).replace(str(ndjson), str(file)), error.kind) from error
 
 
 def _convert(file: Path, column: str | None, ndjson: Path) -> None:

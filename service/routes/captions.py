@@ -82,13 +82,14 @@ async def caption(
         async with within(due):
             upload = await read_upload(request, CaptionFields.model_fields)
             fields = merge_fields(query, upload)
+            streams = fields.stream or accepts_events(request.headers.get("accept", ""))
             options, watch = fields.options(parts.bundle), Stopwatch()
             async with while_connected(request):
                 version = await parts.domains.find(fields.domain, caller)
                 recording = await runtime.decode(upload.data, watch)
         due = due_for(due, request, recording.duration, timeouts)
         wanted = CaptionRequest(recording, version, options, watch)
-        if fields.stream or accepts_events(request.headers.get("accept", "")):
+        if streams:
             return EventStream(_events(runtime, wanted, due, fields.response_format), due, held.pop_all())
         async with while_connected(request):
             made = await runtime.caption(wanted, due)

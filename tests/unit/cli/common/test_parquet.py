@@ -8,6 +8,7 @@ import pytest
 
 from cli.common.errors import CommandError
 from cli.common.parquet import readable
+from datastores.corpus.error import CorpusError
 from tests.parquet import write_parquet
 from tests.storage import read_corpus
 
@@ -97,3 +98,18 @@ def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(CommandError, match=r"drcap\[parquet\]"):
         read(tmp_path / "c.parquet")
+
+
+def named(file: Path) -> None:
+    """Read a corpus; its error begins with the path that was read."""
+    with readable(file) as ndjson:
+        try:
+            list(read_corpus(ndjson))
+        except CorpusError as error:
+            raise CorpusError(f"{ndjson}: {error}", error.kind) from error
+
+
+def test_an_error_in_a_row_names_the_file_that_was_given(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "mine.parquet", {"caption": ["rain", "wind " * 500]})
+    with pytest.raises(CorpusError, match=r"mine\.parquet: line 2"):
+        named(tmp_path / "mine.parquet")

@@ -266,7 +266,6 @@ def test_leaving_between_two_steps_of_the_decoder(running: Running, accept: str)
     running.decoder.endless = False
     running.hears()
     steps = running.decoder.steps
-    time.sleep(0.1)
     assert running.decoder.steps == steps
 
 

@@ -55,11 +55,11 @@ async def test_what_waits_for_the_decoder_is_written_in_one_batch(store: MemoryS
 
 
 async def waiting_for_the_decoder(client: httpx.AsyncClient, admitted: int) -> None:
-    """Until so many requests are let in, and a moment more for the fakes before the decoder."""
-    for _ in range(2000):
-        if f'drcap_admitted{{kind="captions"}} {admitted}.0' in (await client.get("/metrics")).text:
-            break
-    await asyncio.sleep(0.3)
+    """Until so many requests are let in, of which one is with the decoder and the others wait for it."""
+    expected = {f'drcap_admitted{{kind="captions"}} {admitted}.0', f'drcap_queue_depth{{queue="llm"}} {admitted - 1}.0'}
+    async with asyncio.timeout(10):
+        while not expected <= set((await client.get("/metrics")).text.splitlines()):
+            pass
 
 
 class MortalClap(FakeClap):
@@ -172,8 +172,9 @@ async def test_a_stuck_model_ends_the_life_of_the_process(store: MemoryStore) ->
         assert (await client.get("/livez")).status_code == 200
         waits = asyncio.create_task(ask(client))
         await asyncio.to_thread(decoder.entered.wait, 10)
-        await asyncio.sleep(0.4)
-        stuck = await client.get("/livez")
+        async with asyncio.timeout(10):
+            while (stuck := await client.get("/livez")).status_code == 200:
+                pass
         assert problem(stuck) == (503, "not-ready")
         assert "DRCAP_TIMEOUTS__STALL_SECONDS" in stuck.json()["detail"]
         decoder.gate.set()

@@ -135,11 +135,11 @@ async def test_what_comes_while_a_turn_is_waited_for_is_written_together() -> No
     await models.start()
     try:
         heard = asyncio.create_task(models.hear([WINDOW]))
-        await asyncio.sleep(0.02)
+        assert await asyncio.to_thread(clap.entered.wait, _PATIENCE)
         written = []
         for _ in range(3):
             written.append(asyncio.create_task(models.write([PROMPT], GenerationOptions())))
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0)
         assert decoder.batches == []
         clap.gate.set()
         async with asyncio.timeout(_PATIENCE):
@@ -181,7 +181,7 @@ async def test_a_lone_prompt_waits_for_what_is_being_heard_unless_another_replic
 
     try:
         heard = asyncio.create_task(caption())
-        await asyncio.sleep(0.05)
+        assert await asyncio.to_thread(clap.entered.wait, _PATIENCE)
         # Both are free: the prompt is taken at once, by the first.
         first = write()
         assert await asyncio.to_thread(held.begun.wait, _PATIENCE)
@@ -207,7 +207,7 @@ async def test_a_lone_prompt_waits_no_longer_than_half_a_second_for_what_is_bein
     await models.start()
     try:
         heard = asyncio.create_task(models.hear([WINDOW]))
-        await asyncio.sleep(0.05)
+        assert await asyncio.to_thread(clap.entered.wait, _PATIENCE)
         async with asyncio.timeout(_PATIENCE):
             await models.write([PROMPT], GenerationOptions())
         assert not heard.done()

@@ -156,6 +156,7 @@ def _sniff_table(first: str, column: str | None) -> CorpusFormat:
 
 def _parquet() -> CorpusError:
     return CorpusError(
-        "Parquet is no corpus here; the command reads it and sends its captions: drcap domains put NAME FILE.parquet",
+        "the service does not read Parquet; the command reads it and sends its captions:"
+        " drcap domains put NAME FILE.parquet",
         "format",
     )

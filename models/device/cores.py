@@ -19,7 +19,7 @@ class Cores:
     threads: int
 
 
-def share_cores(count: int | None = None, writers: int | None = None) -> Cores:
+def share_cores(count: int | None = None) -> Cores:
     """Share out cores: two writers from two cores on, and one writer for every four cores of a large machine.
 
     Threads of one operation wait for each other after each of a model's thousands of small operations. If another
@@ -27,11 +27,10 @@ def share_cores(count: int | None = None, writers: int | None = None) -> Cores:
 
     Args:
         count: number of cores; by default the cores that this process may use.
-        writers: number of writers, if it is already decided.
     """
     cores = max(1, count or available_cores())
-    chosen = writers or max(min(2, cores), cores // _CORES_A_WRITER)
-    return Cores(chosen, max(1, cores // chosen))
+    writers = max(min(2, cores), cores // _CORES_A_WRITER)
+    return Cores(writers, max(1, cores // writers))
 
 
 def available_cores() -> int:

@@ -1,5 +1,3 @@
-"""Who gets how many cores."""
-
 import pytest
 
 from models.device.cores import available_cores, share_cores
@@ -12,11 +10,6 @@ def test_two_batches_run_side_by_side_and_one_more_for_every_four_cores(count: i
     cores = share_cores(count)
     assert (cores.writers, cores.threads) == (writers, threads)
     assert cores.writers * cores.threads <= count
-
-
-def test_the_number_of_writers_can_be_decided_and_leaves_each_a_core() -> None:
-    assert share_cores(8, writers=1).threads == 8
-    assert share_cores(2, writers=5).threads == 1
 
 
 def test_without_a_number_the_cores_of_this_process_are_shared() -> None:

@@ -23,7 +23,7 @@ from benchmarks.inputs import (
     read_captions,
     read_recordings,
 )
-from benchmarks.report import Report
+from benchmarks.report import BenchmarkReport
 from models.clap.alignment import AlignmentHead
 from service.audio.decoding import decode
 from service.settings import AudioSettings
@@ -60,7 +60,7 @@ def measure_projection(
         store,
     )
 
-    def run(report: Report, console: Console) -> None:
+    def run(report: BenchmarkReport, console: Console) -> None:
         projection.run(caption_vectors(corpus, captions, console), settings, report, console)
 
     measured("projection", settings, json, run, **corpus_facts(corpus, captions))
@@ -81,10 +81,10 @@ def measure_datastore(
 
     Every engine is built in one process and queried in another. Without faiss-cpu a note replaces FAISS.
     """
-    sizes = tuple(size or datastore.DatastoreSettings().sizes)
-    settings = datastore.DatastoreSettings(sizes, queries=queries, local_captions=local_captions)
+    sizes = tuple(size or datastore.DatastoreBenchmarkSettings().sizes)
+    settings = datastore.DatastoreBenchmarkSettings(sizes, queries=queries, local_captions=local_captions)
 
-    def run(report: Report, console: Console) -> None:
+    def run(report: BenchmarkReport, console: Console) -> None:
         datastore.run(caption_vectors(corpus, captions, console), settings, report, console)
 
     measured("datastore", settings, json, run, **corpus_facts(corpus, captions))
@@ -144,7 +144,7 @@ def measure_serving(
     )
     recordings, texts = read_recordings(clips), read_captions(corpus, captions)
 
-    def run(report: Report, console: Console) -> None:
+    def run(report: BenchmarkReport, console: Console) -> None:
         measure.run(texts, caption_vectors(corpus, captions, console), recordings, settings, report, console)
 
     measured("serving", settings, json, run, **corpus_facts(corpus, captions))
@@ -165,7 +165,7 @@ def measure_soak(
 
     settings = SoakSettings(clients, minutes)
 
-    def run(report: Report, console: Console) -> None:
+    def run(report: BenchmarkReport, console: Console) -> None:
         with TemporaryDirectory() as folder:
             domain = Path(folder) / "domain.npz"
             save_domain(domain, read_captions(corpus, captions), caption_vectors(corpus, captions, console))

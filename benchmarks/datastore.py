@@ -13,7 +13,7 @@ from benchmarks.benchmark_domain import caption_of
 from benchmarks.child import PackageMissing, answer_of
 from benchmarks.engines import ENGINES, LOCAL, OURS
 from benchmarks.exact import exact_all
-from benchmarks.report import Report, Row
+from benchmarks.report import BenchmarkReport, Row
 from benchmarks.vectors import extend, heard
 from models.vectors import FloatArray
 
@@ -21,7 +21,7 @@ _LIMIT = 3
 
 
 @dataclass(frozen=True)
-class DatastoreSettings:
+class DatastoreBenchmarkSettings:
     """The settings of a measurement.
 
     Attributes:
@@ -37,7 +37,7 @@ class DatastoreSettings:
     local_captions: int = 50_000
 
 
-def run(vectors: FloatArray, settings: DatastoreSettings, report: Report, console: Console) -> None:
+def run(vectors: FloatArray, settings: DatastoreBenchmarkSettings, report: BenchmarkReport, console: Console) -> None:
     """Measure into the report, on unit vectors of real captions [n, d]; the last ones serve as queries."""
     held = min(settings.queries, len(vectors) // 5)
     queries = heard(vectors[-held:], settings.dimension)
@@ -75,7 +75,7 @@ def _job(job: str, engine: str, folder: Path, vectors: Path) -> dict[str, Any]:
     return result
 
 
-def _compare(report: Report) -> None:
+def _compare(report: BenchmarkReport) -> None:
     """Add the ratio of each engine's median query time to ours."""
     ours = {row["captions"]: float(row["p50_ms"] or 0.0) for row in report.rows if row["what"] == OURS}
     for row in report.rows:

@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from benchmarks.report import Report
+from benchmarks.report import BenchmarkReport
 from models.clap.base import Clap
 from models.vectors import FloatArray
 
@@ -26,7 +26,9 @@ class HearingSettings:
     threads: int = 1
 
 
-def run(fast: Clap, plain: Clap, windows: Sequence[FloatArray], settings: HearingSettings, report: Report) -> None:
+def run(
+    fast: Clap, plain: Clap, windows: Sequence[FloatArray], settings: HearingSettings, report: BenchmarkReport
+) -> None:
     """Time both on the same windows, one at a time and in turns, and compare their vectors."""
     before = torch.get_num_threads()
     torch.set_num_threads(settings.threads)

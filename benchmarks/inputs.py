@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.captions import TooFewCaptions, load_captions
-from benchmarks.report import Report
+from benchmarks.report import BenchmarkReport
 from datastores.corpus.error import CorpusError
 from models.clap.embedded import EmbeddedClap
 from models.vectors import FloatArray
@@ -37,13 +37,13 @@ def measured(
     subject: str,
     settings: object,
     json: Path | None,
-    run: Callable[[Report, Console], None],
+    run: Callable[[BenchmarkReport, Console], None],
     **facts: str | int,
 ) -> None:
     """Run a measurement, show its report and write it to `json`; `facts` stand in it beside the settings."""
     console = Console()
     console = console if console.is_terminal else Console(width=_WIDTH)
-    report = Report(subject, {**vars(settings), **facts})
+    report = BenchmarkReport(subject, {**vars(settings), **facts})
     run(report, console)
     report.show(console)
     if json is not None:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benchmarks.benchmark_domain import DOMAIN, fill, statistics_of
 from benchmarks.exact import Exact, exact_all, exact_numpy, exact_torch
-from benchmarks.report import Report, Row, milliseconds, percentiles
+from benchmarks.report import BenchmarkReport, Row, milliseconds, percentiles
 from benchmarks.vectors import extend, heard, random_queries
 from datastores.base import Statistics
 from datastores.edge.store import EdgeStore
@@ -45,7 +45,7 @@ class ProjectionSettings:
     store: bool = True
 
 
-def run(vectors: FloatArray, settings: ProjectionSettings, report: Report, console: Console) -> None:
+def run(vectors: FloatArray, settings: ProjectionSettings, report: BenchmarkReport, console: Console) -> None:
     """Measure into the report.
 
     Args:

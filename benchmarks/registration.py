@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.benchmark_domain import DOMAIN, fill_local
-from benchmarks.report import Report
+from benchmarks.report import BenchmarkReport
 from datastores.edge.store import EdgeStore
 from datastores.embedding import TextEncoder
 from datastores.registration import Registered, register
@@ -41,7 +41,7 @@ def run(
     encoder: TextEncoder,
     plain: Encoder,
     settings: RegistrationSettings,
-    report: Report,
+    report: BenchmarkReport,
     console: Console,
 ) -> None:
     """Measure into the report.

@@ -22,7 +22,7 @@ Row = dict[str, Value]
 
 
 @dataclass
-class Report:
+class BenchmarkReport:
     """The results of one subject: a flat row for each measurement, with settings and notes."""
 
     subject: str

@@ -15,7 +15,7 @@ from cli.common.quiet import quiet
 from service.settings import load_settings, variable_name
 
 if TYPE_CHECKING:
-    from models.bundle.check import Checked, Problem
+    from models.bundle.check import BundleProblem, Checked
 
 bundles = typer.Typer(no_args_is_help=True, help="Describe, check and seal bundles, and centre their CLAP.")
 
@@ -100,7 +100,7 @@ bundles.command(
 def _load(bundle: str, checked: "Checked") -> dict[str, Any] | None:
     import numpy as np
 
-    from models.bundle.check import Problem
+    from models.bundle.check import BundleProblem
     from models.bundle.load import load_bundle
     from models.decoder import GenerationOptions
     from models.prompt import Prompt
@@ -115,13 +115,13 @@ def _load(bundle: str, checked: "Checked") -> dict[str, Any] | None:
         [written] = loaded.decoder.generate([Prompt(vector / np.linalg.norm(vector))], options)
     except Exception as error:  # the service would meet the same error
         said = f"it cannot be loaded: {type(error).__name__}: {error}"
-        checked.problems.append(Problem("loading", said, "fix what the message names"))
+        checked.problems.append(BundleProblem("loading", said, "fix what the message names"))
         return None
     seconds = round(time.perf_counter() - started, 1)
     return {"clap": loaded.clap.fingerprint, "seconds": seconds, "tokens": written.tokens, "caption": written.text}
 
 
-def _line(problem: "Problem") -> str:
+def _line(problem: "BundleProblem") -> str:
     mark = "FAIL" if problem.severe else "warn"
     return f"{mark}  {problem.part}: {' '.join(problem.said.split())}. To do: {problem.remedy}"
 

@@ -4,7 +4,7 @@ from rich.progress import Progress
 
 from evaluation.arms import FULL, NEAREST, ablation_arms, nearest_arm, shipped_arm
 from evaluation.domains import Domain
-from evaluation.pipeline import Sounds, Trial, evaluate, trials
+from evaluation.pipeline import EvaluatedSounds, Trial, evaluate, trials
 from evaluation.report import Report
 from models.bundle.loaded import LoadedBundle
 
@@ -12,7 +12,7 @@ CAPTIONED = "drcap"
 
 
 async def ablate(
-    sounds: Sounds, domain: Domain, bundle: LoadedBundle, beams: int, progress: Progress, sweep: bool = True
+    sounds: EvaluatedSounds, domain: Domain, bundle: LoadedBundle, beams: int, progress: Progress, sweep: bool = True
 ) -> Report:
     """Compare all arms of `evaluation.arms.ablation_arms` with the full method, decoded in the same way.
 
@@ -32,7 +32,7 @@ async def ablate(
 
 
 async def against_nearest(
-    sounds: Sounds, domain: Domain, bundle: LoadedBundle, beams: int | None, progress: Progress
+    sounds: EvaluatedSounds, domain: Domain, bundle: LoadedBundle, beams: int | None, progress: Progress
 ) -> Report:
     """Compare captions as the service writes them with the nearest captions of the domain.
 

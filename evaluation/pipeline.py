@@ -35,7 +35,7 @@ class NoReferences(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Sounds:
+class EvaluatedSounds:
     """The sounds to caption.
 
     Attributes:
@@ -82,7 +82,7 @@ def trials(arms: Sequence[Arm], domain: Domain) -> list[Trial]:
     return [Trial(arm.name, arm, domain, arm.note) for arm in arms]
 
 
-def hear(clips: Sequence[Clip], listen: Listen, clap: Clap, progress: Progress) -> Sounds:
+def hear(clips: Sequence[Clip], listen: Listen, clap: Clap, progress: Progress) -> EvaluatedSounds:
     """Embed recordings as the service does: a clip's vector is the renormalised mean of its windows' vectors.
 
     Raises whatever `listen` raises.
@@ -93,11 +93,11 @@ def hear(clips: Sequence[Clip], listen: Listen, clap: Clap, progress: Progress) 
         frames = [heard for some in _pieces(windows, _WINDOWS_AT_ONCE) for heard in clap.hear(some)]
         vectors.append(clap.embed_frames([np.concatenate(frames)])[0])
     names = tuple(str(clip.path) for clip in clips)
-    return Sounds(names, tuple(clip.references for clip in clips), np.stack(vectors))
+    return EvaluatedSounds(names, tuple(clip.references for clip in clips), np.stack(vectors))
 
 
 async def caption(
-    rows: Sequence[Trial], sounds: Sounds, bundle: LoadedBundle, progress: Progress
+    rows: Sequence[Trial], sounds: EvaluatedSounds, bundle: LoadedBundle, progress: Progress
 ) -> dict[str, list[Said]]:
     """Return the captions of all sounds for each row, by the row's name.
 
@@ -120,7 +120,7 @@ async def evaluate(
     title: str,
     rows: Sequence[Trial],
     baseline: str,
-    sounds: Sounds,
+    sounds: EvaluatedSounds,
     bundle: LoadedBundle,
     progress: Progress,
     facts: Mapping[str, str | int | float] | None = None,
@@ -149,7 +149,7 @@ def measured(
     said: Mapping[str, Sequence[Said]],
     notes: Mapping[str, str],
     baseline: str | None,
-    sounds: Sounds,
+    sounds: EvaluatedSounds,
     references: References,
     clap: Clap,
     facts: Mapping[str, str | int | float],

@@ -8,7 +8,7 @@ from rich.progress import Progress
 from datastores.base import DomainStore
 from evaluation.arms import NEAREST, nearest_arm, shipped_arm
 from evaluation.domains import Domain, put_domain
-from evaluation.pipeline import Sounds, Trial, evaluate
+from evaluation.pipeline import EvaluatedSounds, Trial, evaluate
 from evaluation.report import Report
 from models.bundle.loaded import LoadedBundle
 from models.clap.base import Clap
@@ -36,7 +36,7 @@ class HeldOut:
         copies: number of near copies that the rest lacks, without the drawn captions.
     """
 
-    sounds: Sounds
+    sounds: EvaluatedSounds
     rest: Domain
     copies: int
 
@@ -68,7 +68,7 @@ async def hold_out(
     if not len(kept):
         raise CorpusTooSmall(f"{whole.title}: nothing is left beside {count} drawn captions and their near copies")
     rest = await put_domain(store, _REST, [captions[row] for row in kept], vectors[kept], clap)
-    sounds = Sounds(
+    sounds = EvaluatedSounds(
         tuple(f"caption {number}" for number in range(1, count + 1)),
         tuple((captions[row],) for row in drawn),
         blurred(vectors[drawn], noise, rng),

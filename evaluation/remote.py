@@ -11,7 +11,7 @@ from rich.progress import Progress
 from evaluation.ablation import CAPTIONED
 from evaluation.arms import NEAREST
 from evaluation.metrics import Said
-from evaluation.pipeline import Sounds, measured
+from evaluation.pipeline import EvaluatedSounds, measured
 from evaluation.report import Report
 from models.clap.base import Clap
 
@@ -24,7 +24,7 @@ class ServiceRefused(RuntimeError):
 
 
 def measure_service(
-    client: httpx.Client, sounds: Sounds, fields: Mapping[str, str], clap: Clap, progress: Progress
+    client: httpx.Client, sounds: EvaluatedSounds, fields: Mapping[str, str], clap: Clap, progress: Progress
 ) -> Report:
     """Send each recording to ``POST /caption``, one after the other, and measure the answers.
 

@@ -4,7 +4,7 @@ from rich.progress import Progress
 
 from evaluation.arms import shipped_arm
 from evaluation.domains import Domain
-from evaluation.pipeline import Sounds, Trial, evaluate
+from evaluation.pipeline import EvaluatedSounds, Trial, evaluate
 from evaluation.reconstruction import NEAR_COPY, HeldOut
 from evaluation.report import Report
 from models.bundle.loaded import LoadedBundle
@@ -14,7 +14,7 @@ TARGET = "target corpus"
 
 
 async def swap(
-    sounds: Sounds,
+    sounds: EvaluatedSounds,
     source: Domain,
     target: Domain,
     bundle: LoadedBundle,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.report import Report
+from benchmarks.report import BenchmarkReport
 from benchmarks.vectors import unit
 from models.vectors import FloatArray
 
@@ -17,7 +17,7 @@ def unit_vectors(count: int = 100, dimension: int = 16) -> FloatArray:
     return unit(np.random.default_rng(0).normal(size=(count, dimension)).astype(np.float32))
 
 
-def written(report: Report, folder: Path) -> dict[str, Any]:
+def written(report: BenchmarkReport, folder: Path) -> dict[str, Any]:
     report.write(folder / "out" / "report.json")
     document: dict[str, Any] = json.loads((folder / "out" / "report.json").read_text())
     assert document["format"] == 1

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.progress import Progress
 
 from evaluation.domains import Domain, open_domain
-from evaluation.pipeline import Sounds
+from evaluation.pipeline import EvaluatedSounds
 from evaluation.reconstruction import HeldOut, hold_out
 from models.bundle.config import RetrievalSection
 from models.conditioning.projection import Projection
@@ -32,8 +32,8 @@ async def domain_of(captions: Sequence[str], name: str) -> Domain:
     return await open_domain(store, name, CLAP)
 
 
-def sounds(texts: Sequence[str]) -> Sounds:
-    return Sounds(tuple(texts), tuple((text,) for text in texts), CLAP.embed_text(texts))
+def sounds(texts: Sequence[str]) -> EvaluatedSounds:
+    return EvaluatedSounds(tuple(texts), tuple((text,) for text in texts), CLAP.embed_text(texts))
 
 
 def quiet() -> Progress:
@@ -78,6 +78,6 @@ class SearchedStore(MemoryStore):
         return await super().search(version, vectors, limit)
 
 
-def queries(vectors: FloatArray = QUERIES) -> Sounds:
+def queries(vectors: FloatArray = QUERIES) -> EvaluatedSounds:
     names = tuple(f"{number}.wav" for number in range(len(vectors)))
-    return Sounds(names, tuple((f"a dog {number}", "the rain") for number in range(len(vectors))), vectors)
+    return EvaluatedSounds(names, tuple((f"a dog {number}", "the rain") for number in range(len(vectors))), vectors)

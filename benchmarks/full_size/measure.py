@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benchmarks.child import answer_of
 from benchmarks.full_size.bundle import TINY, Sizes, write_bundle
-from benchmarks.report import Report
+from benchmarks.report import BenchmarkReport
 
 _NO_GPU = "there was no GPU; this benchmark has never been run on one"
 
@@ -40,7 +40,7 @@ class FullSizeSettings:
     tiny: bool = False
 
 
-def run(settings: FullSizeSettings, report: Report, console: Console) -> None:
+def run(settings: FullSizeSettings, report: BenchmarkReport, console: Console) -> None:
     """Measure into the report."""
     sizes = TINY if settings.tiny else Sizes()
     with tempfile.TemporaryDirectory() as name:

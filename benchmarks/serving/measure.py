@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from benchmarks.report import Report, Row
+from benchmarks.report import BenchmarkReport, Row
 from benchmarks.serving.clients import closed_loop, open_loop
 from benchmarks.serving.plain import save_domain
 from benchmarks.serving.servers import Running, Server, running, the_servers
@@ -47,7 +47,7 @@ def run(
     vectors: FloatArray,
     recordings: Sequence[bytes],
     settings: ServingSettings,
-    report: Report,
+    report: BenchmarkReport,
     console: Console,
 ) -> None:
     """Measure into the report.

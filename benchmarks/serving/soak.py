@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from benchmarks.report import Report, Row
+from benchmarks.report import BenchmarkReport, Row
 from benchmarks.serving.clients import closed_loop
 from benchmarks.serving.servers import running, the_servers
 
@@ -27,7 +27,7 @@ class SoakSettings:
     minutes: float = 20.0
 
 
-def soak(domain: Path, recordings: Sequence[bytes], settings: SoakSettings, report: Report) -> None:
+def soak(domain: Path, recordings: Sequence[bytes], settings: SoakSettings, report: BenchmarkReport) -> None:
     """Keep the service at its capacity and record its memory, file descriptors and threads.
 
     In the first quarter caches fill and the allocator settles. The mean of the minute after it is compared with that

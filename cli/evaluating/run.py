@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from evaluation.clips import Clip
     from evaluation.domains import Domain
-    from evaluation.pipeline import Sounds
+    from evaluation.pipeline import EvaluatedSounds
     from evaluation.report import Report
     from models.bundle.loaded import LoadedBundle
     from models.clap.base import Clap
@@ -70,12 +70,12 @@ class Evaluator:
         except ValueError as error:
             raise CommandError(str(error)) from error
 
-    def _heard(self, clips: "list[Clip]", clap: "Clap") -> "Sounds":
+    def _heard(self, clips: "list[Clip]", clap: "Clap") -> "EvaluatedSounds":
         from evaluation.pipeline import hear
 
         return hear(clips, listener(clap, self.settings), clap, self.progress)
 
-    def _of_service(self, url: str, sounds: "Sounds", clap: "Clap") -> "Report":
+    def _of_service(self, url: str, sounds: "EvaluatedSounds", clap: "Clap") -> "Report":
         from evaluation.remote import measure_service
 
         fields = {"domain": self.options.domain, "num_beams": self.options.beams}
@@ -83,7 +83,7 @@ class Evaluator:
         with connect(url) as client:
             return measure_service(client, sounds, given, clap, self.progress)
 
-    async def _of_audio(self, sounds: "Sounds", bundle: "LoadedBundle") -> "Report":
+    async def _of_audio(self, sounds: "EvaluatedSounds", bundle: "LoadedBundle") -> "Report":
         from evaluation.ablation import ablate, against_nearest
         from evaluation.swap import swap
 

@@ -30,7 +30,7 @@ _UNSTATED = frozenset({"", "not stated", "unknown", "none"})
 
 
 @dataclass(frozen=True)
-class Problem:
+class BundleProblem:
     """A fault of a part and its remedy. A bundle with a `severe` one cannot be loaded."""
 
     part: str
@@ -53,7 +53,7 @@ class Checked:
     """
 
     folder: Path
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[BundleProblem] = field(default_factory=list)
     config: BundleConfig | None = None
     parts: list[Part] = field(default_factory=list)
     embedding_dim: int | None = None
@@ -91,7 +91,7 @@ def look_at(folder: Path, quantisation_setting: str = "quantisation") -> Checked
     checked.parts = parts_of(checked.config, folder)
     checked.problems += _odd_values(checked.config)
     checked.problems += [
-        Problem(part.name, part.missing, f"put it there, or name another in {CONFIG}")
+        BundleProblem(part.name, part.missing, f"put it there, or name another in {CONFIG}")
         for part in checked.parts
         if part.missing is not None
     ]
@@ -122,25 +122,27 @@ def _try(checked: Checked, name: str, look: Callable[[Path], object]) -> None:
     try:
         look(path)
     except (WrongWeights, MissingWeights, OSError, ValueError) as error:
-        checked.problems.append(Problem(name, str(error), f"name a {name} that fits in {CONFIG}, or replace the file"))
+        checked.problems.append(
+            BundleProblem(name, str(error), f"name a {name} that fits in {CONFIG}, or replace the file")
+        )
 
 
-def _read_config(path: Path, problems: list[Problem]) -> BundleConfig | None:
+def _read_config(path: Path, problems: list[BundleProblem]) -> BundleConfig | None:
     try:
         return BundleConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         for one in error.errors():
             name = ".".join(map(str, one["loc"]))
-            problems.append(Problem(CONFIG, f"{name}: {one['msg']}", f"correct {name} in {path}"))
+            problems.append(BundleProblem(CONFIG, f"{name}: {one['msg']}", f"correct {name} in {path}"))
     except OSError as error:
         said = f"there is no bundle at {path.parent}: {error.strerror}"
-        problems.append(Problem(CONFIG, said, "name a folder that has a bundle.json, or `embedded`"))
+        problems.append(BundleProblem(CONFIG, said, "name a folder that has a bundle.json, or `embedded`"))
     except ValueError as error:
-        problems.append(Problem(CONFIG, f"it is not JSON: {error}", f"correct {path}"))
+        problems.append(BundleProblem(CONFIG, f"it is not JSON: {error}", f"correct {path}"))
     return None
 
 
-def _odd_values(config: BundleConfig) -> Iterator[Problem]:
+def _odd_values(config: BundleConfig) -> Iterator[BundleProblem]:
     for section, build in (
         ("prompt", config.prompt.as_template),
         ("generation", lambda: GenerationOptions(**config.generation.model_dump())),
@@ -148,44 +150,44 @@ def _odd_values(config: BundleConfig) -> Iterator[Problem]:
         try:
             build()
         except ValueError as error:
-            yield Problem(CONFIG, f"{section}: {error}", f"correct {section} in {CONFIG}")
+            yield BundleProblem(CONFIG, f"{section}: {error}", f"correct {section} in {CONFIG}")
 
 
-def _licence_problems(config: BundleConfig) -> Iterator[Problem]:
+def _licence_problems(config: BundleConfig) -> Iterator[BundleProblem]:
     if not config.licences:
-        yield Problem(
+        yield BundleProblem(
             "licences", "no licence is named", f"name the licence of every weight under licences in {CONFIG}", False
         )
     for part, licence in config.licences.items():
         if licence.strip().lower() in _UNSTATED:
-            yield Problem("licences", f"that of {part} is not stated", f"state it in {CONFIG}", False)
+            yield BundleProblem("licences", f"that of {part} is not stated", f"state it in {CONFIG}", False)
 
 
-def _wrong_sums(checked: Checked) -> Iterator[Problem]:
+def _wrong_sums(checked: Checked) -> Iterator[BundleProblem]:
     again = "copy or install it again, or `drcap bundle seal` if it was changed on purpose"
     try:
         found = verify_bundle(checked.folder, checked.parts)
     except (ChecksumsError, OSError) as error:
-        yield Problem(SUMS, str(error), "`drcap bundle seal` writes it again")
+        yield BundleProblem(SUMS, str(error), "`drcap bundle seal` writes it again")
         return
     for name in found.changed:
-        yield Problem(SUMS, f"{name} is not the file that was sealed or installed", again)
+        yield BundleProblem(SUMS, f"{name} is not the file that was sealed or installed", again)
     for name in found.missing:
-        yield Problem(SUMS, f"{name} was sealed or installed and is missing", again)
+        yield BundleProblem(SUMS, f"{name} was sealed or installed and is missing", again)
 
 
-def _pickles(checked: Checked) -> Iterator[Problem]:
+def _pickles(checked: Checked) -> Iterator[BundleProblem]:
     named = checked.part(CLAP)
     for path in sorted(checked.folder.rglob("*")):
         if not path.is_file() or not is_pickle(path):
             continue
         name = path.relative_to(checked.folder)
         if path != named:
-            yield Problem(str(name), "it is a pickle, which can run any code", "remove it; nothing reads it")
+            yield BundleProblem(str(name), "it is a pickle, which can run any code", "remove it; nothing reads it")
             continue
         # The backend has read its shapes and found nothing but weights in it.
         said = "it is a pickle; it is read without running the code in it"
-        yield Problem(str(name), said, "save it as .safetensors", False)
+        yield BundleProblem(str(name), said, "save it as .safetensors", False)
 
 
 def is_pickle(path: Path) -> bool:
@@ -203,7 +205,7 @@ def is_pickle(path: Path) -> bool:
         return False
 
 
-def _adapter_problems(checked: Checked) -> Iterator[Problem]:
+def _adapter_problems(checked: Checked) -> Iterator[BundleProblem]:
     llm, folder = checked.part(LLM), checked.folder / ADAPTER
     if llm is None or checked.part("adapter") is None or checked.part("adapter settings") is None:
         return
@@ -214,4 +216,4 @@ def _adapter_problems(checked: Checked) -> Iterator[Problem]:
             settings, weights = read_adapter(folder)
             check_adapter(weights, settings, read_llm(str(llm)), folder)
     except (WrongWeights, MissingWeights, NoGguf, OSError) as error:
-        yield Problem("adapter", str(error), "use the adapter that was trained with this LLM")
+        yield BundleProblem("adapter", str(error), "use the adapter that was trained with this LLM")

@@ -76,7 +76,7 @@ def _looks_like(data: bytes) -> str:
         "a RIFF file that is not WAVE": data[:4] == b"RIFF",
         "JSON": data.lstrip()[:1] in (b"{", b"["),
     }
-    return next((name for name, matches in others.items() if matches), "no audio file")
+    return next((name for name, matches in others.items() if matches), "unknown data")
 
 
 def _seconds_missing(present: float, stated: float, rate: float) -> str:

@@ -159,7 +159,7 @@ def _inspect(data: bytes) -> Container:
     try:
         return inspect(data)
     except UnknownContainer as error:
-        raise NotAudio(f"the format is not supported: this looks like {error}; send {NAMES_WITH_CODECS}") from error
+        raise NotAudio(f"this is not audio in a supported format but {error}; send {NAMES_WITH_CODECS}") from error
     except BrokenContainer as error:
         raise UnreadableAudio(f"the recording is damaged: {error}") from error
 

@@ -3,13 +3,13 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import datastore
-from benchmarks.report import Report
+from benchmarks.report import BenchmarkReport
 from tests.benchmark_parts import unit_vectors, written
 
 
 def test_the_embedded_store_and_local_mode_find_what_brute_force_finds(tmp_path: Path) -> None:
-    settings = datastore.DatastoreSettings((80, 120), dimension=16, queries=4, local_captions=80)
-    report = Report("datastore", vars(settings))
+    settings = datastore.DatastoreBenchmarkSettings((80, 120), dimension=16, queries=4, local_captions=80)
+    report = BenchmarkReport("datastore", vars(settings))
     datastore.run(unit_vectors(), settings, report, Console(quiet=True))
     document = written(report, tmp_path)
     rows = {(row["what"], row["captions"]): row for row in document["rows"]}

@@ -4,13 +4,13 @@ import pytest
 from rich.console import Console
 
 from benchmarks import projection
-from benchmarks.report import Report
+from benchmarks.report import BenchmarkReport
 from tests.benchmark_parts import unit_vectors, written
 
 
 def test_projection_compares_with_the_exact_one_and_times_both(tmp_path: Path) -> None:
     settings = projection.ProjectionSettings((60, 120), (16,), (0.05, 0.5), (50,), queries=5)
-    report = Report("projection", vars(settings))
+    report = BenchmarkReport("projection", vars(settings))
     projection.run(unit_vectors(), settings, report, Console(quiet=True))
     rows = written(report, tmp_path)["rows"]
     cosines = [row for row in rows if "worst" in row]

@@ -8,7 +8,7 @@ import pytest
 from evaluation.arms import SHIPPED, nearest_arm, shipped_arm
 from evaluation.clips import Clip
 from evaluation.domains import Domain
-from evaluation.pipeline import NoReferences, Sounds, Trial, caption, evaluate, hear
+from evaluation.pipeline import EvaluatedSounds, NoReferences, Trial, caption, evaluate, hear
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.prompt import Prompt
 from models.vectors import FloatArray
@@ -77,7 +77,7 @@ async def test_an_arm_without_captions_is_held_against_those_the_bundle_would_sh
 
 async def test_references_without_a_word_are_refused_before_anything_is_captioned(city: Domain) -> None:
     decoder = BatchedDecoder()
-    odd = Sounds(("a.wav",), (("...",),), CLAP.embed_text(["tone 1"]))
+    odd = EvaluatedSounds(("a.wav",), (("...",),), CLAP.embed_text(["tone 1"]))
     with pytest.raises(NoReferences, match="has a word"):
         await evaluate(
             "t", [Trial(SHIPPED, shipped_arm(BUNDLE), city)], SHIPPED, odd, replace(BUNDLE, decoder=decoder), quiet()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks.report import Report
+from benchmarks.report import BenchmarkReport
 from benchmarks.serving import measure
 from tests.benchmark_parts import CAPTIONS
 from tests.recordings import wav
@@ -12,7 +12,7 @@ from tests.recordings import wav
 
 @pytest.mark.usefixtures("faked")
 def test_the_service_is_measured_from_a_lone_client_to_overload(tmp_path: Path) -> None:
-    report = Report("serving", {})
+    report = BenchmarkReport("serving", {})
     settings = measure.ServingSettings(("drcap",), (1, 4), seconds=1.0, ramp=0.2, overload=(2.0,))
     recordings = [wav(0.3)]
     measure.run(CAPTIONS, np.eye(40, dtype=np.float32), recordings, settings, report, Console(quiet=True))

@@ -347,13 +347,13 @@ def test_a_recording_of_unknown_length_is_stopped_at_the_limit() -> None:
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (b"hello, I am a text" * 50, "no audio file"),
+        (b"hello, I am a text" * 50, "unknown data"),
         (b'{"captions": []}', "JSON"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(200), "no audio file"),
-        (bytes(1000), "no audio file"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(200), "unknown data"),
+        (bytes(1000), "unknown data"),
         (b"\0\0\0\x20ftypM4A " + bytes(100), "MP4"),
         (b"RIFF\x24\0\0\0AVI LIST", "not WAVE"),
-        (np.random.default_rng(0).bytes(5000), "no audio file"),
+        (np.random.default_rng(0).bytes(5000), "unknown data"),
     ],
 )
 def test_what_is_not_audio_is_named(data: bytes, what: str) -> None:

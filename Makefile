@@ -63,12 +63,12 @@ settings: $(VENV)/base.stamp
 serve: $(VENV)/base.stamp
 	@exec $(BIN)/drcap serve
 
-# A worker for each core.
+# A worker for each core. The tests of a file stay together, since they share what they load.
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 check: lint kernels
-	$(BIN)/python -m pytest -n auto -m slow
+	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
 
 # One thread and the plainest kernels of torch, oneDNN, MKL and OpenBLAS, which add up in another order than this machine's.
 kernels: $(VENV)/dev.stamp

@@ -134,6 +134,7 @@ def prompts(count: int) -> list[Prompt]:
     return [Prompt(vector, tuple(captions[at : at + at % 5])) for at, vector in enumerate(vectors)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

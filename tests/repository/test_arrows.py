@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def imports(file: Path, known: dict[str, Path]) -> Iterator[str]:
             yield from (name.name for name in node.names if name.name in known)
 
 
+@cache
 def arrows() -> list[tuple[str, str]]:
     known = modules()
     return [(module, target) for module, file in known.items() for target in imports(file, known)]

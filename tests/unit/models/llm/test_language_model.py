@@ -48,6 +48,7 @@ def prompts(count: int) -> list[Prompt]:
     return [Prompt(vector, tuple(captions[at : at + at % 4])) for at, vector in enumerate(vectors)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("int8", [False, True], ids=["float32", "int8"])
 @pytest.mark.parametrize("beams", [1, 3])
 def test_a_caption_does_not_depend_on_the_prompts_beside_it(folder: Path, beams: int, int8: bool) -> None:

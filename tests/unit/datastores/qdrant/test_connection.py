@@ -17,7 +17,7 @@ from datastores.qdrant.store import QdrantStore
 from service.app import create_app
 from service.routes import health
 from service.runtime import Loaders
-from service.settings import Settings
+from service.settings import JobsSettings, Settings
 from tests.api.conftest import reach
 from tests.contract.versions import put, statistics_of, unit_vectors
 from tests.fakes import FakeBundle, FakeClap
@@ -180,7 +180,9 @@ async def test_a_registration_that_loses_the_server_leaves_the_old_version(wire:
     await store.close()
 
 
-async def test_the_service_says_503_while_the_server_is_away_and_recovers_without_a_restart(wire: Wire) -> None:
+async def test_the_service_says_503_while_the_server_is_away_and_recovers_without_a_restart(
+    wire: Wire, tmp_path: Path
+) -> None:
     clap: TextEncoder = FakeClap()
     store = await QdrantStore.open(wire.config())
     captions = ["tone 4", "rain on a roof"]
@@ -192,7 +194,9 @@ async def test_the_service_says_503_while_the_server_is_away_and_recovers_withou
     async def open_store(_: Settings) -> QdrantStore:
         return store
 
-    async with reach(create_app(Settings(), Loaders(lambda _: FakeBundle(), open_store))) as client:
+    async with reach(
+        create_app(Settings(jobs=JobsSettings(path=tmp_path)), Loaders(lambda _: FakeBundle(), open_store))
+    ) as client:
         await until_loaded(client)
         await wire.stop()
         for answer in (
@@ -210,7 +214,7 @@ async def test_the_service_says_503_while_the_server_is_away_and_recovers_withou
 
 
 async def test_an_unready_server_that_hangs_is_told_before_the_probe_gives_up(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     store = await QdrantStore.open(wire.config())
 
@@ -218,7 +222,9 @@ async def test_an_unready_server_that_hangs_is_told_before_the_probe_gives_up(
         return store
 
     monkeypatch.setattr(health, "PROBE_SECONDS", 0.05)
-    async with reach(create_app(Settings(), Loaders(lambda _: FakeBundle(), open_store))) as client:
+    async with reach(
+        create_app(Settings(jobs=JobsSettings(path=tmp_path)), Loaders(lambda _: FakeBundle(), open_store))
+    ) as client:
         await until_loaded(client)
         wire.fail("hang")
         answer = await client.get("/readyz")

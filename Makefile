@@ -68,7 +68,7 @@ test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 check: lint kernels
-	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
+	$(BIN)/python -m pytest -n auto -m slow
 
 # One thread and the plainest kernels of torch, oneDNN, MKL and OpenBLAS, which add up in another order than this machine's.
 kernels: $(VENV)/dev.stamp

@@ -11,9 +11,9 @@ from typing import Self
 import numpy as np
 
 from benchmarks.serving.plain import load_domain
-from datastores.base import DomainVersion, Neighbour, Statistics
+from datastores.base import Neighbour, Statistics
 from datastores.edge.store import EdgeStore
-from datastores.statistics import RunningStatistics
+from evaluation.domains import Domain, put_domain
 from models.bundle.loaded import LoadedBundle
 from models.conditioning.conditioning import Conditioning
 from models.conditioning.method import Method, untimed
@@ -30,10 +30,10 @@ _DOMAIN = "benchmark"
 class OwnCaptioner:
     """The stages of `service.captioning.captioner.Captioner`, each for a whole batch, one after the other."""
 
-    def __init__(self, bundle: LoadedBundle, store: EdgeStore, version: DomainVersion, statistics: Statistics) -> None:
+    def __init__(self, bundle: LoadedBundle, domain: Domain) -> None:
         self._bundle = bundle
         self._settings = load_settings()
-        self._store, self._version, self._statistics = store, version, statistics
+        self._domain = domain
         conditioning = Conditioning(bundle.projection, bundle.retrieval.neighbours)
         self._method = Method(conditioning, self._search, self._write, self._embed_text)
 
@@ -43,14 +43,7 @@ class OwnCaptioner:
         bundle = await asyncio.to_thread(load_bundle, load_settings())
         captions, vectors = load_domain(domain)
         store = await EdgeStore.open(Path(tempfile.mkdtemp()))
-        running = RunningStatistics(vectors.shape[1])
-        running.add(vectors)
-        fingerprint = bundle.clap.fingerprint
-        async with store.writer(_DOMAIN, dimension=vectors.shape[1], fingerprint=fingerprint) as writer:
-            await writer.add(captions, vectors)
-            await writer.commit(running.statistics())
-        version = await store.resolve(_DOMAIN)
-        return cls(bundle, store, version, await store.statistics(version))
+        return cls(bundle, await put_domain(store, _DOMAIN, captions, vectors, bundle.clap))
 
     async def caption(
         self, recordings: Sequence[bytes], stage: Callable[[str], AbstractContextManager[None]] = untimed
@@ -66,7 +59,7 @@ class OwnCaptioner:
         return [one.text for one in written]
 
     async def _search(self, heard: FloatArray, limit: int) -> tuple[Sequence[Sequence[Neighbour]], Statistics]:
-        return await self._store.search(self._version, heard, limit), self._statistics
+        return await self._domain.near(heard, limit), self._domain.statistics
 
     async def _write(self, prompts: Sequence[Prompt], options: GenerationOptions) -> list[Generated]:
         return self._bundle.decoder.generate(prompts, options)

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -23,10 +23,12 @@ from service.settings import AuthSettings, DatastoreSettings, ServerSettings, Se
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from datastores.base import DomainStore
     from models.bundle.loaded import LoadedBundle
 
 # torch and the service are imported inside the functions, since requests to a running service do not need them.
 
+_INSTEAD = "caption in a domain made of a file with --corpus FILE, or ask a running service without --local"
 _READY_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 _NAME_CHARACTERS = 64
@@ -78,9 +80,9 @@ async def _client(settings: Settings, bundle: "LoadedBundle") -> AsyncIterator[h
 
     failures: list[CommandError] = []
 
-    async def store(of: Settings) -> Any:
+    async def store(of: Settings) -> "DomainStore":
         try:
-            return await _open_store(of)
+            return await open_existing(of, _INSTEAD)
         except CommandError as error:
             failures.append(error)
             raise
@@ -105,11 +107,6 @@ def _alone(settings: Settings, folder: Path, corpus: Path | None) -> Settings:
         alone["datastore"] = DatastoreSettings(path=folder / "domains")
         (folder / "domains").mkdir()
     return settings.model_copy(update=alone)
-
-
-async def _open_store(settings: Settings) -> Any:
-    instead = "caption in a domain made of a file with --corpus FILE, or ask a running service without --local"
-    return await open_existing(settings, instead)
 
 
 async def _ready(client: httpx.AsyncClient, failures: list[CommandError]) -> None:

@@ -91,7 +91,7 @@ async def _registration(
     kind: JobKind, name: str, request: Request, query: RegistrationQuery, runtime: Runtime, status: int
 ) -> Response:
     jobs, settings = runtime.parts.jobs, runtime.settings
-    async with within(request_deadline(request, "registration", runtime.settings.timeouts)):
+    async with within(request_deadline(request, "registration", settings.timeouts)):
         with jobs.slots.reserve(name) as job:
             upload = jobs.files.part(job)
             spooled = await spool(request, upload)

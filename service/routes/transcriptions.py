@@ -12,7 +12,7 @@ from models.bundle.loaded import LoadedBundle
 from service.answers import render
 from service.auth.access import captioning
 from service.auth.guard import Caller
-from service.captioning.captioner import Caption, CaptionRequest
+from service.captioning.captioner import Caption, CaptionOptions, CaptionRequest
 from service.captioning.stopwatch import Stopwatch
 from service.errors import BadField
 from service.http.bounds import while_connected, within
@@ -84,7 +84,7 @@ async def transcribe(
             answer: Response = EventStream(_events(runtime, wanted, due), due, held.pop_all())
         else:
             async with while_connected(request):
-                answer = _answer(await runtime.caption(wanted, due), parts.bundle, fields)
+                answer = _answer(await runtime.caption(wanted, due), parts.bundle, fields, options)
     if fields.ignored:
         answer.headers[_IGNORED] = ", ".join(fields.ignored)
     return answer
@@ -105,9 +105,9 @@ async def _events(runtime: Runtime, wanted: CaptionRequest, due: Deadline) -> As
     yield Event(TextDone(text=text).model_dump_json())
 
 
-def _answer(caption: Caption, bundle: LoadedBundle, fields: TranscriptionFields) -> Response:
+def _answer(caption: Caption, bundle: LoadedBundle, fields: TranscriptionFields, options: CaptionOptions) -> Response:
     if fields.response_format is ResponseFormat.json:
         return transcription(caption)
     if fields.response_format is ResponseFormat.verbose_json:
-        return verbose_transcription(caption, fields.options(bundle).generation.temperature)
+        return verbose_transcription(caption, options.generation.temperature)
     return render(caption, bundle, fields.response_format)

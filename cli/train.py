@@ -57,7 +57,7 @@ def train(
     drop: Annotated[float, typer.Option(help="chance of each similar caption to be dropped")] = 0.2,
     plain: Annotated[float, typer.Option(help="share of prompts without similar captions")] = 0.1,
     noise: Annotated[float, typer.Option(help="largest ratio of Gaussian noise to text embedding")] = 0.6,
-    mishear: Annotated[float, typer.Option(help="share of embeddings drawn towards another caption")] = 0.7,
+    mishear: Annotated[float, typer.Option(help="share of examples that are misheard as a CLAP mishears")] = 0.7,
     project: Annotated[float, typer.Option(help="share of embeddings projected on the support")] = 0.8,
     restyle: Annotated[float, typer.Option(help="share of examples rewritten in another style")] = 0.0,
     targets: Annotated[int, typer.Option(help="captions written from one prompt")] = 6,

@@ -28,6 +28,7 @@ class Arm:
         similar: number of similar captions in the prompt.
         temperature: tau of the projection.
         neighbours: captions that the projection sums one by one; None sums the whole domain, which is exact.
+        sounds: whether the prompt names the sounds that the CLAP is sure of.
         tail: whether the captions beyond the neighbours are summed in closed form or omitted.
         decode: options of the decoder; None for the nearest caption.
         rerank: choose among the captions of a beam search, as the service does (see `models.conditioning.reranking`).
@@ -39,6 +40,7 @@ class Arm:
     similar: int
     temperature: float
     neighbours: int | None
+    sounds: bool = False
     tail: bool = True
     decode: GenerationOptions | None = None
     rerank: bool = False
@@ -87,15 +89,18 @@ def ablation_arms(bundle: LoadedBundle, beams: int = 1, sweep: bool = True) -> l
     """
     full = _full_arm(bundle, _with_beams(bundle, beams))
     shipped = shipped_arm(bundle)
+    # Guidance takes words from the domain's captions, which these arms do without.
+    alone = replace(_with_beams(bundle, beams), guidance=0.0)
     pieces = [
         nearest_arm(bundle),
-        replace(full, name="captions only", vector="none", note="the vector is zeros"),
-        replace(full, name="vector only", similar=0, note="projected"),
-        replace(full, name="raw vector only", similar=0, vector="raw"),
+        replace(full, name="captions only", vector="none", sounds=False, note="the vector is zeros"),
+        replace(full, name="vector only", similar=0, sounds=False, decode=alone, note="projected, unguided"),
+        replace(full, name="raw vector only", similar=0, sounds=False, decode=alone, vector="raw", note="unguided"),
         replace(full, name="raw + captions", vector="raw"),
         full,
         # Compared with the shipped arm, these show the effect of the vector beside beams and reranking.
-        replace(shipped, name="captions only, as shipped", vector="none"),
+        replace(shipped, name="captions only, as shipped", vector="none", sounds=False),
+        replace(shipped, name="vector and captions, as shipped", sounds=False),
         replace(shipped, name="raw + captions, as shipped", vector="raw"),
         shipped,
     ]
@@ -128,7 +133,7 @@ def _projections(full: Arm, neighbours: int) -> list[Arm]:
 def _full_arm(bundle: LoadedBundle, decode: GenerationOptions) -> Arm:
     retrieval, tau = bundle.retrieval, bundle.projection.temperature
     note = f"k {retrieval.k}, tau {tau:.4g}, top-{retrieval.neighbours} with tail, {_writes(decode)}"
-    return Arm(FULL, "projected", retrieval.k, tau, retrieval.neighbours, decode=decode, note=note)
+    return Arm(FULL, "projected", retrieval.k, tau, retrieval.neighbours, sounds=True, decode=decode, note=note)
 
 
 def _with_beams(bundle: LoadedBundle, beams: int) -> GenerationOptions:

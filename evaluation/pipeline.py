@@ -18,8 +18,9 @@ from models.bundle.loaded import LoadedBundle
 from models.clap.base import Clap
 from models.conditioning.method import Method
 from models.conditioning.reranking import Reranker
+from models.conditioning.sure_sounds import sure_sounds
 from models.decoder import Generated, GenerationOptions
-from models.prompt import Prompt
+from models.prompt import Prompt, SoundGroups
 from models.vectors import FloatArray
 
 Listen = Callable[[Path], Sequence[FloatArray]]
@@ -43,12 +44,14 @@ class EvaluatedSounds:
         references: at least one caption for each sound.
         vectors: unit vectors [n, d] to search the domain with.
         heard: whether the vectors are of audio; captions in place of audio have no CLAP score.
+        named: what the CLAP is sure of in each sound; empty if it was not asked.
     """
 
     names: tuple[str, ...]
     references: tuple[tuple[str, ...], ...]
     vectors: FloatArray
     heard: bool = True
+    named: tuple[SoundGroups, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.names) == len(self.references) == len(self.vectors):
@@ -87,13 +90,15 @@ def hear(clips: Sequence[Clip], listen: Listen, clap: Clap, progress: Progress) 
 
     Raises whatever `listen` raises.
     """
-    vectors = []
+    vectors, named = [], []
     for clip in progress.track(clips, description="hearing"):
         windows = listen(clip.path)
-        frames = [heard for some in _pieces(windows, _WINDOWS_AT_ONCE) for heard in clap.hear(some)]
-        vectors.append(clap.embed_frames([np.concatenate(frames)])[0])
+        frames = np.concatenate([heard for some in _pieces(windows, _WINDOWS_AT_ONCE) for heard in clap.hear(some)])
+        vectors.append(clap.embed_frames([frames])[0])
+        named.append(sure_sounds(clap.score_sounds(frames), clap.sound_names))
     names = tuple(str(clip.path) for clip in clips)
-    return EvaluatedSounds(names, tuple(clip.references for clip in clips), np.stack(vectors))
+    references = tuple(clip.references for clip in clips)
+    return EvaluatedSounds(names, references, np.stack(vectors), named=tuple(named))
 
 
 async def caption(
@@ -107,11 +112,13 @@ async def caption(
     said: dict[str, list[Said]] = {row.name: [] for row in rows}
     limits = _limits(rows, bundle)
     task = progress.add_task("captioning", total=len(rows) * len(sounds))
-    for queries in _pieces(sounds.vectors, _PROMPTS_AT_ONCE):
+    for start in range(0, len(sounds), _PROMPTS_AT_ONCE):
+        queries = sounds.vectors[start : start + _PROMPTS_AT_ONCE]
+        named = (sounds.named or ((),) * len(sounds))[start : start + _PROMPTS_AT_ONCE]
         near = {domain: await domain.near(queries, limit) for domain, limit in limits.items()}
         for row in rows:
             progress.update(task, description=row.name)
-            said[row.name] += await _answer(row, queries, near[row.domain], bundle)
+            said[row.name] += await _answer(row, queries, named, near[row.domain], bundle)
             progress.advance(task, len(queries))
     return said
 
@@ -196,7 +203,11 @@ def _limits(rows: Sequence[Trial], bundle: LoadedBundle) -> dict[Domain, int]:
 
 
 async def _answer(
-    row: Trial, queries: FloatArray, near: Sequence[Sequence[Neighbour]], bundle: LoadedBundle
+    row: Trial,
+    queries: FloatArray,
+    named: Sequence[SoundGroups],
+    near: Sequence[Sequence[Neighbour]],
+    bundle: LoadedBundle,
 ) -> list[Said]:
     arm = row.arm
     # The captions in the prompt; an arm without captions is compared with those that the bundle would show.
@@ -205,8 +216,10 @@ async def _answer(
         return [Said(found[0].caption, texts) for found, texts in zip(near, shown, strict=True)]
     method = _method(row, near, bundle)
     # The vectors of a whole domain are large, so arms that use all of them caption one sound at a time.
-    pieces = _pieces(queries, 1) if arm.neighbours is None else [queries]
-    written = [one for some in pieces for one in await method.caption(some, arm.similar, arm.decode)]
+    size = 1 if arm.neighbours is None else len(queries)
+    told: Sequence[SoundGroups] = named if arm.sounds else ((),) * len(queries)
+    pieces = zip(_pieces(queries, size), _pieces(told, size), strict=True)
+    written = [one for some, its in pieces for one in await method.caption(some, arm.similar, arm.decode, its)]
     return [Said(one.text, texts) for one, texts in zip(written, shown, strict=True)]
 
 

@@ -19,6 +19,7 @@ class GenerationOptions:
         temperature: 0 writes the likeliest caption; above 0 samples and allows no beams.
         max_new_tokens: longest caption in tokens.
         seed: seed of the sampling; the same prompt, options and seed give the same caption.
+        guidance: weight of the neighbours' words beside the LLM, 0 to 1 (`models.llm.guidance`).
         no_repeat: a caption has no run of this many tokens twice; 0 allows repetition. Small models tend to loop.
     """
 
@@ -26,6 +27,7 @@ class GenerationOptions:
     temperature: float = 0.0
     max_new_tokens: int = 48
     seed: int = 0
+    guidance: float = 0.0
     no_repeat: int = 3
 
     def __post_init__(self) -> None:
@@ -37,6 +39,8 @@ class GenerationOptions:
             raise ValueError("temperature above 0 samples and goes with num_beams 1 only")
         if self.no_repeat < 0 or self.no_repeat == 1:
             raise ValueError(f"no_repeat is 0 or at least 2, got {self.no_repeat}")
+        if not 0 <= self.guidance < 1:
+            raise ValueError(f"guidance is at least 0 and below 1, got {self.guidance}")
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens is at least 1, got {self.max_new_tokens}")
 

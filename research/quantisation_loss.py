@@ -14,6 +14,7 @@ import typer
 
 from models.bundle.config import ADAPTER, PROJECTOR, bundle_folder, read_config
 from models.bundle.load import load_clap, load_source, merge_adapter, prompt_template
+from models.clap.sounds import Sounds
 from models.device.int8 import quantise_linears
 from models.llm.cpu.attention import use_double_attention
 from models.llm.projector import Projector
@@ -43,9 +44,9 @@ def measure(
     template = prompt_template(config.prompt, llm)
     loaded = [load_corpus(path, clap, corpus_limits(CorpusSettings())) for path in corpora]
     with tempfile.TemporaryDirectory() as cache:
-        vectors = [embed_corpus(corpus, clap, Path(cache), lambda _: None) for corpus in loaded]
-    options = ExampleOptions(choose_range(vectors, seed), drop=0.0)
-    batches = text_validation(llm, template, loaded, vectors, options, projector.tokens, seed)
+        embedded = [embed_corpus(corpus, clap, Path(cache), lambda _: None) for corpus in loaded]
+    options = ExampleOptions(choose_range([one.vectors for one in embedded], seed), drop=0.0)
+    batches = text_validation(llm, template, embedded, Sounds.read_by(clap), options, projector.tokens, seed)
     loss = CaptionLoss(llm.model, projector)
     exact = mean_loss(loss, batches, cpu)
     quantise_linears(llm.model)

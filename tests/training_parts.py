@@ -1,7 +1,7 @@
 """Small corpora, examples and runs that the tests of training share."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,16 @@ import pytest
 from rich.console import Console
 from torch import Tensor
 
-from models.prompt import PromptTemplate
+from models.clap.sounds import Sounds
+from models.prompt import Prompt, PromptTemplate
 from models.vectors import FloatArray
 from tests.fakes import FakeClap
 from tests.tiny_bundle import tiny_captions
 from training import run as training_run
 from training.accelerator import make_accelerator
 from training.batches import Batch
-from training.corpora import TrainingCorpus
-from training.examples import ExampleOptions, ExampleSource
+from training.corpora import EmbeddedCorpus, TrainingCorpus
+from training.examples import Example, ExampleOptions, ExampleSource
 from training.loss import CaptionLoss, caption_loss
 from training.options import TrainOptions
 from training.progress import read_log
@@ -43,12 +44,29 @@ def tiny_vectors(count: int) -> FloatArray:
     return FakeClap().embed_text(tiny_captions(count))
 
 
+def embedded(captions: Sequence[str], vectors: FloatArray) -> EmbeddedCorpus:
+    """A corpus of these captions with these vectors; no caption states an order of time."""
+    return EmbeddedCorpus(TrainingCorpus("one", tuple(captions)), vectors, {})
+
+
+def sounds(dimension: int, count: int = 30) -> Sounds:
+    """Kinds of sound with random unit vectors [count, dimension]."""
+    vectors = np.random.default_rng(7).normal(size=(count, dimension)).astype(np.float32)
+    unit = np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+    return Sounds(tuple(f"kind {i}" for i in range(count)), unit)
+
+
+def example(vector: FloatArray, similar: tuple[str, ...], captions: tuple[str, ...]) -> Example:
+    """An example whose captions share one vector."""
+    return Example((Prompt(vector, similar),) * len(captions), captions)
+
+
 def example_source(**options: Any) -> ExampleSource:
     """Examples of 60 captions with random vectors."""
-    captions = tuple(f"Sound number {i}." for i in range(60))
+    captions = [f"Sound number {i}." for i in range(60)]
     fields = {"noise": 0.5, "blind": 0.0} | options
     return ExampleSource(
-        [TrainingCorpus("one", captions)], [unit_rows(60)], ExampleOptions(SelectionRange(-0.5, 0.9), **fields)
+        [embedded(captions, unit_rows(60))], sounds(8), ExampleOptions(SelectionRange(-0.5, 0.9), **fields)
     )
 
 

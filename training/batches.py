@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from models.llm.language_model import Llm
-from models.prompt import Prompt, PromptTemplate, encode_prompt
+from models.prompt import PromptTemplate, encode_prompt
 from training.examples import Example, ExampleSource
 
 IGNORED = -100
@@ -64,7 +64,7 @@ def collate(llm: Llm, template: PromptTemplate, examples: Sequence[Example], tok
     rows = [_Tokens(llm, template, example, tokens) for example in examples]
     width = max(len(row.ids) for row in rows)
     audio = torch.tensor([[[index, at] for at in span] for index, row in enumerate(rows) for span in row.audio])
-    vectors = np.stack([example.vector for example in examples for _ in example.captions])
+    vectors = np.stack([prompt.vector for example in examples for prompt in example.prompts])
     return Batch(
         ids=_padded([row.ids for row in rows], width, 0),
         part=_padded([row.part for row in rows], width, -1),
@@ -84,10 +84,11 @@ class _Tokens:
         self.positions: list[int] = []
         self.labels: list[int] = []
         self.audio: list[range] = []
-        before, after = encode_prompt(llm, template, Prompt(example.vector, example.similar_captions))
+        before, _ = encode_prompt(llm, template, example.prompts[0])
         start = len(before)
         self._add(before, 0, 0)
-        for part, target in enumerate(example.captions, start=1):
+        for part, (prompt, target) in enumerate(zip(example.prompts, example.captions, strict=True), start=1):
+            _, after = encode_prompt(llm, template, prompt)
             self.audio.append(range(len(self.ids), len(self.ids) + tokens))
             caption = [*llm.tokenize(" " + target), llm.end_token]
             self._add([0] * tokens + after, part, start)

@@ -1,7 +1,7 @@
 """The text that a decoder is trained on: corpora, their embeddings, and captions held out for validation."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 from datastores.corpus.reader import CorpusLimits, read_corpus
 from models.clap.base import Clap
 from models.vectors import FloatArray
+from training.clauses import clauses
 
 _EMBEDDED_AT_ONCE = 512
 _LARGEST_HELD_OUT_SHARE = 8
@@ -37,6 +38,21 @@ class TrainingCorpus:
         for caption in self.captions:
             digest.update(caption.encode() + b"\n")
         return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class EmbeddedCorpus:
+    """A corpus with its vectors.
+
+    Attributes:
+        corpus: the captions.
+        vectors: their unit text embeddings [n, d].
+        clauses: row of a caption that states an order of time -> unit vectors of its clauses in that order [c, d].
+    """
+
+    corpus: TrainingCorpus
+    vectors: FloatArray
+    clauses: Mapping[int, FloatArray]
 
 
 def load_corpus(path: Path, clap: Clap, limits: CorpusLimits) -> TrainingCorpus:
@@ -71,12 +87,25 @@ def hold_out(
     return kept, [one for one in held if one.captions]
 
 
-def embed_corpus(corpus: TrainingCorpus, clap: Clap, cache: Path, progress: Callable[[int], None]) -> FloatArray:
-    """Return the unit text embeddings [n, d] of a corpus; the folder `cache` keeps them between runs.
+def embed_corpus(corpus: TrainingCorpus, clap: Clap, cache: Path, progress: Callable[[int], None]) -> EmbeddedCorpus:
+    """Embed a corpus; the folder `cache` keeps the vectors between runs.
 
     Args:
         progress: called with the number of captions embedded since the last call.
     """
+    vectors = _embedded(corpus, clap, cache, progress)
+    parts = {row: found for row, caption in enumerate(corpus.captions) if len(found := clauses(caption)) > 1}
+    if not parts:
+        return EmbeddedCorpus(corpus, vectors, {})
+    texts = TrainingCorpus(corpus.name, tuple(dict.fromkeys(one for found in parts.values() for one in found)))
+    at = {text: row for row, text in enumerate(texts.captions)}
+    said = _embedded(texts, clap, cache, lambda _: None)
+    ordered = {row: said[[at[one] for one in found]] for row, found in parts.items()}
+    return EmbeddedCorpus(corpus, vectors, ordered)
+
+
+def _embedded(corpus: TrainingCorpus, clap: Clap, cache: Path, progress: Callable[[int], None]) -> FloatArray:
+    """Return the unit text embeddings [n, d] of a corpus."""
     path = cache / f"vectors-{corpus.digest()}-{clap.fingerprint}.npy"
     if path.is_file():
         vectors: FloatArray = np.load(path, allow_pickle=False)

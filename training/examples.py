@@ -3,14 +3,16 @@
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.vectors import FloatArray
-from training.corpora import TrainingCorpus
+from models.clap.sounds import Sounds
+from models.prompt import Prompt
+from training.corpora import EmbeddedCorpus
+from training.mishearing import Misheard, Mishearing, MishearingOptions
 from training.similarity import Float64Array, SelectionRange, candidate_pool, on_grid
 from training.styles import draw_style
 
@@ -28,16 +30,16 @@ class ExampleOptions:
         drop: chance of each similar caption to be omitted, so that prompts reach past the very nearest.
         plain: share of prompts without similar captions.
         project: share of vectors that are projected on the support, as at inference; the rest are not.
-        noise: largest ratio of Gaussian noise to vector.
-        mishear: share of examples whose vector lies between the captions and another one. A CLAP confuses sounds:
-            its audio embedding is near captions that fit each other but not the recording. Gaussian noise does not
-            imitate this, because the projection removes it. A decoder that has seen only vectors of the true captions
-            trusts its vector too much.
+        noise: largest ratio of Gaussian noise to the vector of a caption that is not misheard.
+        mishear: share of examples that are misheard, see `training.mishearing`. A decoder that has seen only vectors
+            of the true captions trusts its vector too much.
+        mishearing: how much is misheard.
+        named: share of prompts that name sounds, if the prompt's template can.
         blind: share of examples without a vector (zeros), so that the effect of the vector can be measured.
         temperatures: range of the projection's tau.
         restyle: share of examples written in another style than their corpus.
-        targets: most captions to write from one prompt. They are neighbours of each other, like the captions of one
-            recording by several people.
+        targets: most captions to write from the same similar captions, each from a vector of its own. They are
+            neighbours of each other, like the captions of one recording by several people.
         support: number of captions of a corpus that vectors are projected on, drawn once. Projecting on 500,000 for
             every example takes longer than the LLM.
     """
@@ -50,6 +52,8 @@ class ExampleOptions:
     project: float = 0.8
     noise: float = 0.6
     mishear: float = 0.7
+    mishearing: MishearingOptions = field(default_factory=MishearingOptions)
+    named: float = 0.5
     blind: float = 0.08
     temperatures: tuple[float, float] = (0.03, 0.08)
     restyle: float = 0.0
@@ -57,7 +61,7 @@ class ExampleOptions:
     support: int = 20_000
 
     def __post_init__(self) -> None:
-        for name in ("drop", "plain", "project", "mishear", "blind", "restyle"):
+        for name in ("drop", "plain", "project", "mishear", "named", "blind", "restyle"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share between 0 and 1, got {getattr(self, name)}")
         if not 0 <= self.similar[0] <= self.similar[1] <= self.pool:
@@ -68,21 +72,19 @@ class ExampleOptions:
 
 @dataclass(frozen=True)
 class Example:
-    """An example in place of a recording: its prompt, and the captions to write.
+    """An example in place of a recording: captions to write, and the prompt of each.
 
     Attributes:
-        vector: in place of the audio embedding [d].
-        similar_captions: of the prompt, best first.
-        captions: to write; each sees the prompt and no other caption.
+        prompts: with the same similar captions and vectors of their own.
+        captions: to write; each sees its prompt and no other caption.
     """
 
-    vector: FloatArray
-    similar_captions: tuple[str, ...]
+    prompts: tuple[Prompt, ...]
     captions: tuple[str, ...]
 
     def __len__(self) -> int:
         """Return an estimate of its length in characters."""
-        return sum(map(len, (*self.similar_captions, *self.captions)))
+        return sum(map(len, (*self.prompts[0].similar_captions, *self.captions)))
 
 
 class ExampleSource:
@@ -90,22 +92,25 @@ class ExampleSource:
 
     def __init__(
         self,
-        corpora: Sequence[TrainingCorpus],
-        vectors: Sequence[FloatArray],
+        corpora: Sequence[EmbeddedCorpus],
+        sounds: Sounds,
         options: ExampleOptions,
         device: torch.device | None = None,
     ) -> None:
         """Args:
         corpora: to draw from.
-        vectors: unit text vectors [n, d] of the captions of each corpus.
+        sounds: kinds of sound, embedded by the same CLAP.
         options: how examples are drawn.
         device: computes the candidates; None for the CPU.
         """
         self._options = options
-        self._corpora = corpora
+        self._corpora = [one.corpus for one in corpora]
+        self._clauses = [one.clauses for one in corpora]
+        self._mishearing = Mishearing(sounds, options.mishearing)
+        vectors = [one.vectors for one in corpora]
         self._vectors = [on_grid(v) for v in vectors]
         self._pools = [candidate_pool(v, options.selection, options.pool, device) for v in vectors]
-        mass = np.array([len(c.captions) * c.weight for c in corpora])
+        mass = np.array([len(c.captions) * c.weight for c in self._corpora])
         self._share = mass / mass.sum()
         sample = np.random.default_rng(_SUPPORT_SEED)
         self._supports = [
@@ -123,31 +128,35 @@ class ExampleSource:
         """Return an example of one caption with some of its neighbours."""
         options = self._options
         captions, vectors = self._corpora[corpus].captions, self._vectors[corpus]
-        style = draw_style(random.Random(int(rng.integers(2**32))), 1.0 - options.restyle)  # noqa: S311
         pool = self._pools[corpus][row]
         pool = pool[pool >= 0]
         count = min(int(rng.integers(options.targets)), len(pool) // 4)
         rows = [row, *(int(i) for i in rng.choice(pool, count, replace=False))]
-        said = _unit(vectors[rows].mean(axis=0))
         misheard = rng.random() < options.mishear
-        if misheard:
-            said = self._misheard(vectors, said, rng)
-        heard = _noisy(said, options.noise, rng)
-        candidates = None if misheard else pool
-        similar = () if rng.random() < options.plain else self._similar(vectors, candidates, rows, heard, rng)
-        return Example(
-            self._vector(corpus, rows, heard, rng).astype(np.float32),
-            tuple(style(captions[i]) for i in similar),
-            tuple(style(captions[i]) for i in rows),
-        )
+        heard = self._heard(vectors[rows], misheard, rng)
+        similar: list[int] = []
+        if rng.random() >= options.plain:
+            centre = _unit(heard.vectors.mean(axis=0))
+            similar = self._similar(vectors, None if misheard else pool, rows, centre, rng)
+        # The style is to be read off the similar captions.
+        keep = 1.0 - options.restyle if similar else 1.0
+        style = draw_style(random.Random(int(rng.integers(2**32))), keep)  # noqa: S311
+        shown = tuple(style(captions[i]) for i in similar)
+        named = rng.random() < options.named
+        inputs = self._vectors_to_write(corpus, rows, heard.vectors, rng)
+        prompts = []
+        for place, target in enumerate(rows):
+            order = self._clauses[corpus].get(target)
+            sounds = self._mishearing.in_order(heard.weights[place], order) if named else ()
+            prompts.append(Prompt(inputs[place].astype(np.float32), shown, sounds))
+        return Example(tuple(prompts), tuple(style(captions[i]) for i in rows))
 
-    def _misheard(self, vectors: Float64Array, said: Float64Array, rng: np.random.Generator) -> Float64Array:
-        """Return a vector between `said` and another caption of random similarity to it."""
-        low, high = self._options.selection.low, self._options.selection.high
-        likeness = rng.uniform(low / 2, high)
-        other = vectors[int(np.abs(vectors @ said - likeness).argmin())]
-        share = rng.uniform()
-        return _unit(share * said + (1.0 - share) * other)
+    def _heard(self, said: Float64Array, misheard: bool, rng: np.random.Generator) -> Misheard:
+        if misheard:
+            return self._mishearing.hear(said, rng)
+        ratio, noise = rng.uniform(0.0, self._options.noise), rng.standard_normal(said.shape[1])
+        noisy = np.stack([_unit(one + noise * (ratio / _norm(noise))) for one in said])
+        return Misheard(noisy, self._mishearing.named(said, rng))
 
     def _similar(
         self,
@@ -171,7 +180,10 @@ class ExampleSource:
         order = np.argsort(-scores, kind="stable")[: int(rng.integers(fewest, most + 1))]
         return [int(candidates[i]) for i in order if np.isfinite(scores[i])]
 
-    def _vector(self, corpus: int, rows: Sequence[int], heard: Float64Array, rng: np.random.Generator) -> Float64Array:
+    def _vectors_to_write(
+        self, corpus: int, rows: Sequence[int], heard: Float64Array, rng: np.random.Generator
+    ) -> Float64Array:
+        """Return the inputs of the projector [n, d] for the captions in these rows."""
         if rng.random() < self._options.blind:
             return np.zeros_like(heard)
         return self._projected(corpus, rows, heard, rng) if rng.random() < self._options.project else heard
@@ -179,20 +191,15 @@ class ExampleSource:
     def _projected(
         self, corpus: int, rows: Sequence[int], heard: Float64Array, rng: np.random.Generator
     ) -> Float64Array:
-        support = self._supports[corpus]
-        scores = support @ heard
+        support, tau = self._supports[corpus], rng.uniform(*self._options.temperatures)
         # Without the captions to write and near copies: at inference the true caption is not in the datastore.
-        scores[(support @ self._vectors[corpus][list(rows)].T).max(axis=1) >= self._options.selection.high] = -np.inf
-        if not np.isfinite(scores).any():
+        high = self._options.selection.high
+        kept = support[(support @ self._vectors[corpus][list(rows)].T).max(axis=1) < high]
+        if not len(kept):
             return heard
-        tau = rng.uniform(*self._options.temperatures)
-        weights = np.exp((scores - scores.max()) / tau)
-        return _unit(weights @ support)
-
-
-def _noisy(vector: Float64Array, most: float, rng: np.random.Generator) -> Float64Array:
-    noise = rng.standard_normal(len(vector))
-    return _unit(vector + noise * (rng.uniform(0.0, most) / _norm(noise)))
+        scores = heard @ kept.T
+        weights = np.exp((scores - scores.max(axis=1, keepdims=True)) / tau)
+        return np.stack([_unit(one) for one in weights @ kept])
 
 
 def _unit(vector: Float64Array) -> Float64Array:

@@ -14,12 +14,12 @@ from rich.progress import Progress
 from models.bundle.config import PROJECTOR, read_config
 from models.bundle.load import load_source, prompt_template
 from models.clap.base import Clap
-from models.vectors import FloatArray
+from models.clap.sounds import Sounds
 from training.batches import Batch, BatchSource
 from training.bundle_writer import check_output, write_bundle
 from training.card import model_card
 from training.checkpoint import Checkpoints
-from training.corpora import TrainingCorpus, embed_corpus, hold_out
+from training.corpora import EmbeddedCorpus, TrainingCorpus, embed_corpus, hold_out
 from training.examples import ExampleOptions, ExampleSource
 from training.loss import CaptionLoss, caption_loss
 from training.options import TrainOptions
@@ -76,9 +76,10 @@ def train(job: Job, clap: Clap, console: Console, accelerator: Any) -> Trained:
     kept, held = hold_out(job.corpora, options.held_out, options.seed)
     # One process embeds; the others then read its cache.
     with accelerator.main_process_first():
-        vectors = _embedded([*kept, *held], clap, job.work, console)
-    vectors, held_vectors = vectors[: len(kept)], vectors[len(kept) :]
-    selection = job.selection or choose_range(vectors, options.seed)
+        embedded = _embedded([*kept, *held], clap, job.work, console)
+    sounds = Sounds.read_by(clap)
+    taught, checked = embedded[: len(kept)], embedded[len(kept) :]
+    selection = job.selection or choose_range([one.vectors for one in taught], options.seed)
     chosen = "as asked" if job.selection else "chosen from the corpora"
     console.print(f"similar captions have similarity {selection.low:.3f} to {selection.high:.3f} ({chosen})")
     examples = job.examples(selection)
@@ -90,14 +91,14 @@ def train(job: Job, clap: Clap, console: Console, accelerator: Any) -> Trained:
     if job.clips:
         temperature = config.projection.temperature or clap.temperature
         validations["audio"] = audio_validation(
-            llm, template, job.clips, kept, vectors, temperature, config.retrieval.k, tokens
+            llm, template, job.clips, taught, temperature, config.retrieval.k, tokens
         )
-    if held:
+    if checked:
         steady = replace(examples, drop=0.0, restyle=0.0)
-        validations["text"] = text_validation(llm, template, held, held_vectors, steady, tokens, options.seed + 1)
+        validations["text"] = text_validation(llm, template, checked, sounds, steady, tokens, options.seed + 1)
     if not validations:
         raise ValueError("there is nothing to validate with: pass a corpus of at least 8 captions, or clips")
-    source = ExampleSource(kept, vectors, examples, accelerator.device)
+    source = ExampleSource(taught, sounds, examples, accelerator.device)
     batches = BatchSource(llm, template, source, options.batch, tokens, options.seed)
     checkpoints = Checkpoints(job.work, _run_name(job, selection, clap.fingerprint, accelerator.num_processes))
     log = job.work / "log.jsonl"
@@ -114,7 +115,7 @@ def train(job: Job, clap: Clap, console: Console, accelerator: Any) -> Trained:
     return trained
 
 
-def _embedded(corpora: Sequence[TrainingCorpus], clap: Clap, work: Path, console: Console) -> list[FloatArray]:
+def _embedded(corpora: Sequence[TrainingCorpus], clap: Clap, work: Path, console: Console) -> list[EmbeddedCorpus]:
     total = sum(len(corpus.captions) for corpus in corpora)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("embedding captions", total=total)

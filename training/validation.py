@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from datastores.base import Neighbour, Statistics
+from models.clap.sounds import Sounds
 from models.conditioning.conditioning import Conditioning
 from models.conditioning.projection import Projection
 from models.llm.language_model import Llm
 from models.prompt import PromptTemplate
 from models.vectors import FloatArray
 from training.batches import Batch, BatchSource, collate
-from training.corpora import TrainingCorpus
+from training.corpora import EmbeddedCorpus
 from training.examples import Example, ExampleOptions, ExampleSource
 from training.similarity import on_grid
 
@@ -33,14 +34,14 @@ class HeardClip:
 def text_validation(
     llm: Llm,
     template: PromptTemplate,
-    held: Sequence[TrainingCorpus],
-    vectors: Sequence[FloatArray],
+    held: Sequence[EmbeddedCorpus],
+    sounds: Sounds,
     options: ExampleOptions,
     tokens: int,
     seed: int,
 ) -> list[Batch]:
     """Return batches of held-out captions, the same for the same seed."""
-    source = BatchSource(llm, template, ExampleSource(held, vectors, options), _AT_ONCE, tokens, seed)
+    source = BatchSource(llm, template, ExampleSource(held, sounds, options), _AT_ONCE, tokens, seed)
     return [source[i] for i in range(_HELD_OUT_PROMPTS // _AT_ONCE)]
 
 
@@ -48,8 +49,7 @@ def audio_validation(
     llm: Llm,
     template: PromptTemplate,
     clips: Sequence[HeardClip],
-    corpora: Sequence[TrainingCorpus],
-    vectors: Sequence[FloatArray],
+    corpora: Sequence[EmbeddedCorpus],
     temperature: float,
     similar: int,
     tokens: int,
@@ -58,8 +58,8 @@ def audio_validation(
 
     The training corpora together are the domain; the projection is exact.
     """
-    captions = [caption for corpus in corpora for caption in corpus.captions]
-    support = np.concatenate(vectors)
+    captions = [caption for one in corpora for caption in one.corpus.captions]
+    support = np.concatenate([one.vectors for one in corpora])
     compared = on_grid(support)
     dimension = support.shape[1]
     # No mean or covariance is needed: the head is the whole support.
@@ -71,7 +71,7 @@ def audio_validation(
         order = np.argsort(-scores, kind="stable")
         near = [Neighbour(captions[i], float(scores[i]), support[i]) for i in order]
         prompt = conditioning.prompt(clip.vector, near, everything, similar)
-        examples.append(Example(prompt.vector, prompt.similar_captions, clip.references))
+        examples.append(Example((prompt,) * len(clip.references), clip.references))
     return [
         collate(llm, template, examples[start : start + _AT_ONCE], tokens)
         for start in range(0, len(examples), _AT_ONCE)

@@ -57,11 +57,12 @@ class PromptSection(_Section):
     similar_item: str
     separator: str
     none: str
+    no_sounds: str = ""
     chat: ChatSection | None = None
 
     def as_template(self) -> PromptTemplate:
         """Return the prompt itself; `models.bundle.load.prompt_template` adds the chat around it."""
-        return PromptTemplate(self.template, self.similar_item, self.separator, self.none)
+        return PromptTemplate(self.template, self.similar_item, self.separator, self.none, self.no_sounds)
 
 
 class ProjectionSection(_Section):
@@ -85,6 +86,7 @@ class GenerationSection(_Section):
     temperature: float = Field(default=0.0, ge=0)
     max_new_tokens: int = Field(default=48, ge=1)
     seed: int = 0
+    guidance: float = Field(default=0.0, ge=0, lt=1)
 
 
 class SegmentsSection(_Section):

@@ -10,8 +10,8 @@ from typing import Literal, Protocol
 import numpy as np
 
 from models.conditioning.projection import Projection, TextStatistics
-from models.prompt import Prompt
-from models.vectors import FloatArray
+from models.prompt import Prompt, SoundGroups, Weighted
+from models.vectors import Float64Array, FloatArray
 
 
 class Retrieved(Protocol):
@@ -26,6 +26,19 @@ class Retrieved(Protocol):
     def score(self) -> float: ...
     @property
     def vector(self) -> FloatArray: ...
+
+
+# Captions whose words the decoder takes, and how fast their weight falls with their cosine. Both were best together in
+# two domains; more and flatter is better than few and steep, because the CLAP errs in the order of its neighbours.
+_VOICES, _VOICE_TEMPERATURE = 250, 0.2
+
+
+def weights(scores: Sequence[float], temperature: float) -> Float64Array:
+    """Return the weights exp(cosine / temperature) of captions, scaled to a sum of 1: cosines [n] -> [n]."""
+    values = np.asarray(scores, dtype=np.float64)
+    shares = np.exp((values - values.max(initial=-np.inf)) / temperature)
+    scaled: Float64Array = shares / shares.sum()
+    return scaled
 
 
 @dataclass(frozen=True)
@@ -44,12 +57,27 @@ class Conditioning:
     vector: Literal["projected", "raw", "none"] = "projected"
 
     def prompts(
-        self, queries: FloatArray, near: Sequence[Sequence[Retrieved]], statistics: TextStatistics, similar: int
+        self,
+        queries: FloatArray,
+        near: Sequence[Sequence[Retrieved]],
+        statistics: TextStatistics,
+        similar: int,
+        sounds: Sequence[SoundGroups] = (),
     ) -> list[Prompt]:
         """Make the prompt of each sound, from unit audio embeddings [n, d]; see `prompt`."""
-        return [self.prompt(query, found, statistics, similar) for query, found in zip(queries, near, strict=True)]
+        return [
+            self.prompt(query, found, statistics, similar, named)
+            for query, found, named in zip(queries, near, sounds or [()] * len(queries), strict=True)
+        ]
 
-    def prompt(self, query: FloatArray, near: Sequence[Retrieved], statistics: TextStatistics, similar: int) -> Prompt:
+    def prompt(
+        self,
+        query: FloatArray,
+        near: Sequence[Retrieved],
+        statistics: TextStatistics,
+        similar: int,
+        sounds: SoundGroups = (),
+    ) -> Prompt:
         """Make the prompt of one sound.
 
         Args:
@@ -57,8 +85,16 @@ class Conditioning:
             near: its neighbours in the domain, best first.
             statistics: those of the whole domain's captions.
             similar: neighbours in the prompt as similar captions.
+            sounds: what the CLAP is sure of.
         """
-        return Prompt(self._vector(query, near, statistics), tuple(one.caption for one in near[:similar]))
+        voices = near[:_VOICES]
+        shares = weights([one.score for one in voices], _VOICE_TEMPERATURE)
+        return Prompt(
+            self._vector(query, near, statistics),
+            tuple(one.caption for one in near[:similar]),
+            sounds,
+            neighbours=tuple(Weighted(one.caption, float(w)) for one, w in zip(voices, shares, strict=True)),
+        )
 
     def _vector(self, query: FloatArray, near: Sequence[Retrieved], statistics: TextStatistics) -> FloatArray:
         if self.vector == "raw":

@@ -13,7 +13,7 @@ from models.conditioning.conditioning import Conditioning, Retrieved
 from models.conditioning.projection import TextStatistics
 from models.conditioning.reranking import Reranker, candidates
 from models.decoder import Generated, GenerationOptions
-from models.prompt import Prompt
+from models.prompt import Prompt, SoundGroups
 from models.vectors import FloatArray
 
 Near = Sequence[Sequence[Retrieved]]
@@ -60,7 +60,9 @@ class Method:
     reranker: Reranker | None = field(default_factory=Reranker)
     stage: Callable[[str], AbstractContextManager[None]] = untimed
 
-    async def caption(self, queries: FloatArray, similar: int, options: GenerationOptions) -> list[Written]:
+    async def caption(
+        self, queries: FloatArray, similar: int, options: GenerationOptions, sounds: Sequence[SoundGroups] = ()
+    ) -> list[Written]:
         """Write a caption for each audio embedding.
 
         One search brings the neighbours that are both the support of the projection and the similar captions. It uses
@@ -70,22 +72,23 @@ class Method:
             queries: unit audio embeddings [n, d].
             similar: similar captions in each prompt; 0 for none.
             options: how the text is written.
+            sounds: what the CLAP is sure of in each; empty if it names nothing.
 
         Raises whatever the coroutines raise.
         """
         with self.stage("search"):
             near, statistics = await self.search(queries, max(self.conditioning.neighbours, similar, 1))
         with self.stage("projection"):
-            prompts = await asyncio.to_thread(self.conditioning.prompts, queries, near, statistics, similar)
+            prompts = await asyncio.to_thread(self.conditioning.prompts, queries, near, statistics, similar, sounds)
         with self.stage("generate"):
             written = await self.write(prompts, options)
         with self.stage("rerank"):
-            written = await self._chosen(queries, near, written)
+            written = await self._chosen(near, written)
         return [Written(one.text, one.tokens, tuple(found[:similar])) for one, found in zip(written, near, strict=True)]
 
-    async def _chosen(self, queries: FloatArray, near: Near, written: Sequence[Generated]) -> Sequence[Generated]:
+    async def _chosen(self, near: Near, written: Sequence[Generated]) -> Sequence[Generated]:
         texts = candidates(written)
         if self.reranker is None or not texts:
             return written
         vectors = await self.embed_text(texts)
-        return await asyncio.to_thread(self.reranker.choose, queries, near, written, vectors)
+        return await asyncio.to_thread(self.reranker.choose, near, written, vectors)

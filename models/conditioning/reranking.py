@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.conditioning.conditioning import Retrieved
+from models.conditioning.conditioning import Retrieved, weights
 from models.decoder import Generated
-from models.vectors import FloatArray
+from models.vectors import Float64Array, FloatArray
 
 _Profile = list[dict[tuple[str, ...], float]]
 
@@ -20,67 +20,54 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 @dataclass(frozen=True)
 class Reranker:
-    """Chooses the caption that the sound's neighbours agree with most and that the CLAP hears.
+    """Chooses the caption that the sound's neighbours agree with most.
 
-    The agreement is the consensus of Devlin et al. (arXiv 1505.04467): the mean similarity of a caption to the
-    retrieved ones, with the n-grams of CIDEr (arXiv 1411.5726), n up to 4, not weighted by their rarity. A sound that
-    many neighbours name is more likely right than one that a single neighbour names. The CLAP's part is that of
-    CLAP-Refine.
+    The agreement in words is the consensus of Devlin et al. (arXiv 1505.04467): the mean similarity of a caption to the
+    retrieved ones, with the n-grams of CIDEr (arXiv 1411.5726), n up to 4, not weighted by their rarity. The agreement
+    in meaning is the cosine of the caption's embedding to the weighted mean of theirs. A sound that many neighbours
+    name is more likely right than one that a single neighbour names. The audio embedding itself judges worse: a CLAP
+    errs more between sound and text than between texts.
 
     Attributes:
         neighbours: captions that vote.
         temperature: a vote weighs exp(cosine / temperature). It is not the projection's tau.
-        similarity: weight of the cosine between caption and sound beside the agreement.
+        meaning: weight of the agreement in meaning beside that in words.
     """
 
-    neighbours: int = 32
-    temperature: float = 0.05
-    similarity: float = 1.5
+    neighbours: int = 120
+    temperature: float = 0.1
+    meaning: float = 0.5
 
     def choose(
-        self,
-        queries: FloatArray,
-        near: Sequence[Sequence[Retrieved]],
-        written: Sequence[Generated],
-        vectors: FloatArray,
+        self, near: Sequence[Sequence[Retrieved]], written: Sequence[Generated], vectors: FloatArray
     ) -> list[Generated]:
         """Choose a caption for each prompt.
 
         Args:
-            queries: unit audio embedding of each prompt [n, d].
             near: neighbours of each prompt, best first.
             written: the decoder's captions of each prompt.
             vectors: unit text embeddings of `candidates(written)`, in order.
         """
         at = 0
         chosen = []
-        for query, found, one in zip(queries, near, written, strict=True):
+        for found, one in zip(near, written, strict=True):
             texts = choices(one)
-            if texts:
-                heard = vectors[at : at + len(texts)] @ query
-                at += len(texts)
-                one = replace(one, text=texts[int(np.argmax(self._agreement(texts, found) + self.similarity * heard))])
+            if texts and found:
+                own = vectors[at : at + len(texts)]
+                one = replace(one, text=texts[int(np.argmax(self._agreement(texts, own, found[: self.neighbours])))])
+            at += len(texts)
             chosen.append(one)
         return chosen
 
-    def _agreement(self, texts: Sequence[str], near: Sequence[Retrieved]) -> FloatArray:
-        """Mean similarity of each text to the neighbours [texts], weighted; between 0 and 1."""
-        voters = near[: self.neighbours]
-        if not voters:
-            return np.zeros(len(texts), np.float32)
-        scores = np.array([one.score for one in voters], np.float32)
-        weights = np.exp((scores - scores.max()) / self.temperature)
-        weights /= weights.sum()
+    def _agreement(self, texts: Sequence[str], vectors: FloatArray, voters: Sequence[Retrieved]) -> Float64Array:
+        """Return the agreement of each text with the voters [texts]."""
+        votes = weights([one.score for one in voters], self.temperature)
+        mean = votes @ np.stack([one.vector for one in voters])
+        meaning = vectors @ (mean / max(float(np.linalg.norm(mean)), 1e-12))
         profiles = [_profile(one.caption) for one in voters]
-        agreement = np.zeros(len(texts), np.float32)
-        for row, text in enumerate(texts):
-            mine = _profile(text)
-            votes = [
-                # A caption copied from a neighbour would get that neighbour's full vote.
-                0.0 if text == one.caption else _cosine(mine, its)
-                for one, its in zip(voters, profiles, strict=True)
-            ]
-            agreement[row] = np.dot(weights, votes)
+        own = [_profile(text) for text in texts]
+        words = np.array([np.dot(votes, [_cosine(mine, its) for its in profiles]) for mine in own])
+        agreement: Float64Array = words + self.meaning * meaning
         return agreement
 
 

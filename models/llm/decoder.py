@@ -10,6 +10,7 @@ from torch import Tensor
 
 from models.decoder import Generated, GenerationOptions, Gone, nobody
 from models.llm.generation import StepModel, decode
+from models.llm.guidance import Guidance
 from models.llm.language_model import Llm
 from models.llm.projector import Projector
 from models.llm.prompt_batch import PromptBatch
@@ -54,11 +55,17 @@ class LlmDecoder:
         if not prompts:
             return []
         batch = self._begin(self._embed(prompts), self._forbidden)
-        captions = decode(batch, len(prompts), options, self._end_tokens, gone)
+        guides = [self._guide(prompt, options) for prompt in prompts]
+        captions = decode(batch, len(prompts), options, self._end_tokens, gone, guides)
         return [
             Generated(self._text(found[0]), len(found[0]) + 1, tuple(self._text(tokens) for tokens in found[1:]))
             for found in captions
         ]
+
+    def _guide(self, prompt: Prompt, options: GenerationOptions) -> Guidance:
+        near = prompt.neighbours if options.guidance else ()
+        tokens = [[*self._llm.tokenize(" " + one.caption), self._llm.end_token] for one in near]
+        return Guidance(tokens, [one.weight for one in near])
 
     def _embed(self, prompts: Sequence[Prompt]) -> list[Tensor]:
         """Return the input embeddings of each prompt [length, hidden]."""

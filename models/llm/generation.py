@@ -9,6 +9,11 @@ import torch
 from torch import Tensor
 
 from models.decoder import GenerationOptions, Gone, nobody
+from models.llm.guidance import Guidance, guided
+
+# A token is unlikely if another one is e^2.3, ten times, as likely. A caption ends neither by an unlikely token
+# nor after one, such as a full stop in mid-sentence: the reranker, which reads words, cannot tell a sentence cut short.
+_UNLIKELY = 2.3
 
 
 class StepModel(Protocol):
@@ -28,6 +33,7 @@ class StepModel(Protocol):
 class _Beam:
     tokens: tuple[int, ...]
     score: float
+    likely: bool = True
 
     def normalised(self) -> float:
         """Return the mean log-probability a token, so that long captions are not at a disadvantage."""
@@ -35,28 +41,44 @@ class _Beam:
 
 
 def decode(
-    model: StepModel, prompts: int, options: GenerationOptions, end_tokens: frozenset[int], gone: Gone = nobody
+    model: StepModel,
+    prompts: int,
+    options: GenerationOptions,
+    end_tokens: frozenset[int],
+    gone: Gone = nobody,
+    guides: Sequence[Guidance] = (),
 ) -> list[list[tuple[int, ...]]]:
     """Return the token ids of the captions found for each prompt, best first, without the end token.
+
+    `GenerationOptions.guidance` needs a guide for each prompt.
+
 
     Decoding is greedy, by beam search, or sampled with a generator for each prompt, so that the batch does not change
     the draw. A prompt leaves the batch when its caption has ended or its client is `gone`, which is asked before each
     token. The caption of a prompt that is gone is cut short and may be empty.
     """
     if options.num_beams > 1:
-        return _beam_search(model, prompts, options, end_tokens, gone)
-    return _one_by_one(model, prompts, options, end_tokens, gone)
+        return _beam_search(model, prompts, options, end_tokens, gone, guides)
+    return _one_by_one(model, prompts, options, end_tokens, gone, guides)
 
 
 def _one_by_one(
-    model: StepModel, prompts: int, options: GenerationOptions, end_tokens: frozenset[int], gone: Gone
+    model: StepModel,
+    prompts: int,
+    options: GenerationOptions,
+    end_tokens: frozenset[int],
+    gone: Gone,
+    guides: Sequence[Guidance],
 ) -> list[list[tuple[int, ...]]]:
     generators = [torch.Generator().manual_seed(options.seed) for _ in range(prompts)]
     captions: list[list[int]] = [[] for _ in range(prompts)]
     live = list(range(prompts))
     scores = model.start()
     for length in range(1, options.max_new_tokens + 1):
-        _forbid_repeats(scores, [captions[prompt] for prompt in live], options.no_repeat)
+        texts = [captions[prompt] for prompt in live]
+        if options.guidance:
+            scores = guided(scores, texts, [guides[prompt] for prompt in live], options.guidance)
+        _forbid_repeats(scores, texts, options.no_repeat)
         tokens = [_choose(scores[row], options.temperature, generators[prompt]) for row, prompt in enumerate(live)]
         going = [row for row, token in enumerate(tokens) if token not in end_tokens]
         for row in going:
@@ -77,14 +99,23 @@ def _choose(scores: Tensor, temperature: float, generator: torch.Generator) -> i
 
 
 def _beam_search(
-    model: StepModel, prompts: int, options: GenerationOptions, end_tokens: frozenset[int], gone: Gone
+    model: StepModel,
+    prompts: int,
+    options: GenerationOptions,
+    end_tokens: frozenset[int],
+    gone: Gone,
+    guides: Sequence[Guidance],
 ) -> list[list[tuple[int, ...]]]:
     width = options.num_beams
     beams: list[list[_Beam]] = [[_Beam((), 0.0)] for _ in range(prompts)]
     finished: list[list[_Beam]] = [[] for _ in range(prompts)]
     scores = model.start()
     for length in range(1, options.max_new_tokens + 1):
-        _forbid_repeats(scores, [beam.tokens for prompt in beams for beam in prompt], options.no_repeat)
+        texts = [beam.tokens for prompt in beams for beam in prompt]
+        if options.guidance:
+            asked = [guide for guide, prompt in zip(guides, beams, strict=True) for _ in prompt]
+            scores = guided(scores, texts, asked, options.guidance)
+        _forbid_repeats(scores, texts, options.no_repeat)
         ahead = _likeliest(scores, 2 * (width + len(end_tokens)))
         rows: list[int] = []
         first = 0
@@ -94,10 +125,12 @@ def _beam_search(
             beams[prompt] = []
             for parent, token, score in candidates:
                 tokens = parents[parent].tokens
+                likely = score - parents[parent].score >= ahead[first + parent][0][0] - _UNLIKELY
                 if token in end_tokens:
-                    finished[prompt].append(_Beam(tokens, score))
+                    if likely and parents[parent].likely:
+                        finished[prompt].append(_Beam(tokens, score))
                 elif len(beams[prompt]) < width:
-                    beams[prompt].append(_Beam((*tokens, token), score))
+                    beams[prompt].append(_Beam((*tokens, token), score, likely))
                     rows.append(first + parent)
             first += len(parents)
             if _settled(beams[prompt], finished[prompt], width) or gone(prompt):
@@ -108,7 +141,8 @@ def _beam_search(
         last = [beam.tokens[-1] for prompt in beams for beam in prompt]
         scores = model.step(torch.tensor(rows), torch.tensor(last))
     return [
-        [beam.tokens for beam in sorted(done or going or [_Beam((), 0.0)], key=_Beam.normalised, reverse=True)[:width]]
+        # All that have ended, which may be more than `width`: the reranker takes the best of many.
+        [beam.tokens for beam in sorted(done or going or [_Beam((), 0.0)], key=_Beam.normalised, reverse=True)]
         for done, going in zip(finished, beams, strict=True)
     ]
 

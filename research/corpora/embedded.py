@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from research.corpora.caption_files import read_captions
-from research.corpora.composed import composed_captions
+from research.corpora.composed import class_captions, composed_captions
 
 SHIPPABLE = (
     "mecat_sound",
@@ -23,7 +23,7 @@ SHIPPABLE = (
 )
 """Caption files whose licences allow shipping weights trained on them (CC BY 3.0, MIT)."""
 
-COMPOSED = "composed"
+COMPOSED, CLASSES = "composed", "classes"
 
 # Remarks on the recording and not on the sound, requests to the collector, and file names.
 _NOT_HEARD = re.compile(
@@ -39,6 +39,7 @@ _REMARK_TAIL = re.compile(
 _MAX_WORDS = 24
 _MIN_WORDS = 3
 _COMPOSED_CAPTIONS = 6000
+_JOINED_CAPTIONS = 10_000
 
 
 def write(
@@ -58,6 +59,7 @@ def corpora(folder: Path, seed: int) -> Iterator[tuple[str, list[str]]]:
     for name in SHIPPABLE:
         yield name, list(_read(folder / f"{name}.csv.gz"))
     yield COMPOSED, composed_captions(_COMPOSED_CAPTIONS, seed)
+    yield CLASSES, class_captions(_JOINED_CAPTIONS, seed)
 
 
 def _read(path: Path) -> Iterator[str]:

@@ -10,6 +10,7 @@ from models.bundle.loaded import LoadedBundle
 from models.conditioning.conditioning import Conditioning
 from models.conditioning.method import Method, Written
 from models.decoder import GenerationOptions
+from models.prompt import SoundGroups
 from models.vectors import FloatArray
 from service.captioning.batched_models import BatchedModels
 from service.captioning.stopwatch import Stopwatch
@@ -29,6 +30,7 @@ class CaptionWriter:
     async def write(
         self,
         queries: FloatArray,
+        sounds: Sequence[SoundGroups],
         version: DomainVersion,
         similar: int,
         generation: GenerationOptions,
@@ -39,6 +41,7 @@ class CaptionWriter:
 
         Args:
             queries: unit vectors [n, d].
+            sounds: what the CLAP is sure of in each.
             version: the version of the domain.
             similar: number of similar captions in each prompt; may be 0.
             generation: options of the decoder.
@@ -56,7 +59,7 @@ class CaptionWriter:
             embed_text=partial(self._models.embed_text, deadline=deadline),
             stage=watch.stage,
         )
-        return await method.caption(queries, similar, generation)
+        return await method.caption(queries, similar, generation, sounds)
 
     async def _search(
         self, version: DomainVersion, queries: FloatArray, limit: int

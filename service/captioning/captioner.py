@@ -11,7 +11,6 @@ from models.bundle.loaded import LoadedBundle
 from models.conditioning.conditioning import Retrieved
 from models.conditioning.method import Written
 from models.decoder import GenerationOptions
-from models.vectors import FloatArray
 from service.audio.decoding import Recording
 from service.captioning.batched_models import BatchedModels
 from service.captioning.caption_writer import CaptionWriter
@@ -116,15 +115,16 @@ class Captioner:
         counter = ProgressCounter(listener, len(planned.windows), 1 + len(planned.segment_windows))
         with watch.stage("embed_audio"):
             heard = await hear(planned, self.bundle.clap, self._models, self._similarity, deadline, counter.heard)
-        targets = _vectors_to_caption(heard, options.with_segments)
+        targets = _stretches_to_caption(heard, options.with_segments)
         counter.expect(len(targets))
         timeline, tokens, first = Timeline(), 0, Written("", 0, ())
         # In pieces, so that the neighbours of a piece and their vectors are freed before the next piece.
         for start in range(0, len(targets), self._captions_at_once):
             piece = targets[start : start + self._captions_at_once]
-            queries = np.stack([vector for vector, _ in piece])
+            queries = np.stack([one.vector for one, _ in piece])
+            sounds = [one.named for one, _ in piece]
             written = await self._writer.write(
-                queries, wanted.version, options.similar_captions, options.generation, watch, deadline
+                queries, sounds, wanted.version, options.similar_captions, options.generation, watch, deadline
             )
             segments = [
                 Segment(stretch.start, stretch.end, one.text)
@@ -149,8 +149,8 @@ class Captioner:
         )
 
 
-def _vectors_to_caption(heard: HeardRecording, with_segments: bool) -> list[tuple[FloatArray, Stretch | None]]:
-    """Return the vectors to caption, the clip's first, each with its stretch if its caption becomes a segment.
+def _stretches_to_caption(heard: HeardRecording, with_segments: bool) -> list[tuple[Stretch, Stretch | None]]:
+    """Return the stretches to caption, the clip first, each again if its caption becomes a segment.
 
     A recording with only one stretch needs only the caption of the clip.
     """
@@ -158,4 +158,4 @@ def _vectors_to_caption(heard: HeardRecording, with_segments: bool) -> list[tupl
         return [(heard.clip, None)]
     if len(heard.stretches) == 1:
         return [(heard.clip, heard.stretches[0])]
-    return [(heard.clip, None), *((stretch.vector, stretch) for stretch in heard.stretches)]
+    return [(heard.clip, None), *((stretch, stretch) for stretch in heard.stretches)]

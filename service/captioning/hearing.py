@@ -9,6 +9,8 @@ from itertools import pairwise
 import numpy as np
 
 from models.clap.base import Clap
+from models.conditioning.sure_sounds import sure_sounds
+from models.prompt import SoundGroups
 from models.vectors import FloatArray
 from service.audio.decoding import Recording
 from service.audio.windows import Window
@@ -26,11 +28,18 @@ _HEARINGS = 2
 
 @dataclass(frozen=True)
 class Stretch:
-    """A stretch of a recording that sounds the same throughout: its times in seconds and its unit vector [d]."""
+    """A stretch of a recording.
+
+    Attributes:
+        start, end: in seconds.
+        vector: unit vector [d].
+        named: the sounds in it that the CLAP is sure of.
+    """
 
     start: float
     end: float
     vector: FloatArray
+    named: SoundGroups = ()
 
 
 @dataclass(frozen=True)
@@ -38,12 +47,12 @@ class HeardRecording:
     """The vectors and sounds of a recording.
 
     Attributes:
-        clip: unit vector of the whole recording [d].
-        stretches: in order, without gaps; at least one.
+        clip: the whole recording.
+        stretches: each sounds the same throughout; in order, without gaps; at least one.
         sounds: sounds that stand out, whatever the domain; empty if the plan has no segment windows.
     """
 
-    clip: FloatArray
+    clip: Stretch
     stretches: tuple[Stretch, ...]
     sounds: tuple[Sound, ...] = ()
 
@@ -131,9 +140,9 @@ async def hear(
 
 def _made_of(heard: Sequence[FloatArray], planned: HearingPlan, clap: Clap, similarity: float) -> HeardRecording:
     """Return the heard recording from the frames of each window [frames, features]."""
-    [clip] = clap.embed_frames([np.concatenate(heard[: planned.whole])])
+    [clip] = _as_stretches([(0.0, planned.duration)], [np.concatenate(heard[: planned.whole])], planned, clap)
     if not planned.segment_windows:
-        return HeardRecording(clip, (Stretch(0.0, planned.duration, clip),))
+        return HeardRecording(clip, (clip,))
     frames = TimedFrames.of(planned.windows[planned.in_time], heard[planned.in_time])
     sounds: tuple[Sound, ...] = ()
     if clap.sound_names and not planned.silent:
@@ -153,7 +162,17 @@ def _stretches(frames: TimedFrames, planned: HearingPlan, clap: Clap, similarity
         for group in groups
     ]
     edges = [0.0, *(segment_windows[one.start].start for one in groups[1:]), planned.duration]
+    return _as_stretches(list(pairwise(edges)), spoken, planned, clap)
+
+
+def _as_stretches(
+    times: Sequence[tuple[float, float]], frames: Sequence[FloatArray], planned: HearingPlan, clap: Clap
+) -> tuple[Stretch, ...]:
+    """Return stretches with these times in seconds and frames [n, features] each."""
+    named: list[SoundGroups] = [
+        () if planned.silent else sure_sounds(clap.score_sounds(one), clap.sound_names) for one in frames
+    ]
     return tuple(
-        Stretch(start, end, vector)
-        for (start, end), vector in zip(pairwise(edges), clap.embed_frames(spoken), strict=True)
+        Stretch(start, end, vector, sounds)
+        for (start, end), vector, sounds in zip(times, clap.embed_frames(frames), named, strict=True)
     )

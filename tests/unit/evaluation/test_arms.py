@@ -110,7 +110,7 @@ def test_no_arm_stands_there_twice(bundle: LoadedBundle) -> None:
 def test_only_what_is_named_as_shipped_has_the_beams_of_the_bundle_and_reranks(bundle: LoadedBundle) -> None:
     arms = {one.name: one for one in ablation_arms(bundle)}
     shipped = [arms.pop(name) for name in list(arms) if name.endswith("as shipped")]
-    assert len(shipped) == 3
+    assert len(shipped) == 4
     assert {(one.decode, one.rerank) for one in shipped} == {(bundle.generation, True)}
     assert arms.pop(NEAREST).decode is None
     assert {one.decode for one in arms.values()} == {replace(bundle.generation, num_beams=1)}

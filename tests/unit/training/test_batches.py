@@ -4,13 +4,12 @@ import pytest
 import torch
 
 from tests.tiny_bundle import tiny_captions
-from tests.training_parts import TEMPLATE, example_source, tiny_vectors
+from tests.training_parts import TEMPLATE, example, example_source, tiny_vectors
 from training.batches import IGNORED, Batch, BatchSource, collate
-from training.examples import Example
 
 
 def test_only_the_captions_and_their_end_are_asked_for(tiny: Any) -> None:
-    batch = collate(tiny, TEMPLATE, [Example(tiny_vectors(1)[0], ("Rain",), tuple(tiny_captions(2)))], 4)
+    batch = collate(tiny, TEMPLATE, [example(tiny_vectors(1)[0], ("Rain",), tuple(tiny_captions(2)))], 4)
     asked = batch.labels[0][batch.labels[0] != IGNORED].tolist()
     assert asked == [token for text in tiny_captions(2) for token in (*tiny.tokenize(" " + text), tiny.end_token)]
 

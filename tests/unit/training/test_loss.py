@@ -13,9 +13,8 @@ from models.llm.projector import Projector
 from models.prompt import Prompt, PromptTemplate, encode_prompt
 from tests.tiny_bundle import tiny_captions
 from tests.tiny_llms import gemma2, gemma3, gpt2, gpt_neox, llama, opt, qwen2, save_llm
-from tests.training_parts import TEMPLATE, tiny_vectors
+from tests.training_parts import TEMPLATE, example, tiny_vectors
 from training.batches import collate
-from training.examples import Example
 from training.loss import CaptionLoss, caption_loss
 from training.options import TrainOptions
 
@@ -27,9 +26,9 @@ def test_captions_that_share_a_prompt_cost_what_they_cost_alone(tiny: Any) -> No
     heard, other = tiny_vectors(2)
     one, two, three = tiny_captions(3)
     similar = ("Rain falls", "A bell")
-    shared = collate(tiny, TEMPLATE, [Example(heard, similar, (one, two, three)), Example(other, (), (two,))], 4)
-    examples = [*(Example(heard, similar, (caption,)) for caption in (one, two, three)), Example(other, (), (two,))]
-    alone = [collate(tiny, TEMPLATE, [example], 4) for example in examples]
+    shared = collate(tiny, TEMPLATE, [example(heard, similar, (one, two, three)), example(other, (), (two,))], 4)
+    examples = [*(example(heard, similar, (caption,)) for caption in (one, two, three)), example(other, (), (two,))]
+    alone = [collate(tiny, TEMPLATE, [one], 4) for one in examples]
     total = sum(float(loss(batch).detach()) * batch.tokens() for batch in alone)
     assert sum(batch.tokens() for batch in alone) == shared.tokens()
     assert float(loss(shared).detach()) == pytest.approx(total / shared.tokens(), rel=1e-5)
@@ -52,8 +51,8 @@ OPTIONS = TrainOptions(fresh=True, rank=2, hidden=16)
 def test_the_loss_of_captions_in_one_row_is_that_of_each_alone(make: Callable[[], Any], tmp_path: Path) -> None:
     llm = load_llm(save_llm(tmp_path, make))
     projector = Projector(8, 16, llm.hidden_size, 2)
-    example = Example(VECTOR, ("a dog",), CAPTIONS)
-    together = float(CaptionLoss(llm.model, projector)(collate(llm, LIKE, [example], 2)))
+    one = example(VECTOR, ("a dog",), CAPTIONS)
+    together = float(CaptionLoss(llm.model, projector)(collate(llm, LIKE, [one], 2)))
     table, losses = llm.model.get_input_embeddings(), []
     before, after = encode_prompt(llm, LIKE, Prompt(VECTOR, ("a dog",)))
     for text in CAPTIONS:

@@ -13,11 +13,10 @@ from models.bundle.config import read_config
 from models.bundle.load import load_source
 from tests.fakes import FakeClap
 from tests.tiny_bundle import tiny_captions
-from tests.training_parts import OPTIONS, QUIET, TEMPLATE, DoubleLoss, in_double, job, losses, run
+from tests.training_parts import OPTIONS, QUIET, TEMPLATE, DoubleLoss, example, in_double, job, losses, run
 from training.accelerator import make_accelerator
 from training.batches import collate
 from training.checkpoint import Checkpoints
-from training.examples import Example
 from training.loss import caption_loss
 from training.options import TrainOptions
 from training.trainer import Trainer
@@ -37,7 +36,7 @@ def parts(base: Path, options: TrainOptions) -> tuple[Any, list[Any], Any]:
     llm = load_source(read_config(base).llm, base)
     clap, captions = FakeClap(), tiny_captions(8)
     vectors = clap.embed_text(captions)
-    examples = [Example(v, (captions[-1],), (c,)) for v, c in zip(vectors[:4], captions, strict=False)]
+    examples = [example(v, (captions[-1],), (c,)) for v, c in zip(vectors[:4], captions, strict=False)]
     batches = [
         collate(llm, TEMPLATE, examples[i : i + options.batch], 4) for i in range(0, len(examples), options.batch)
     ]

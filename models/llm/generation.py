@@ -76,9 +76,7 @@ def _one_by_one(
     scores = model.start()
     for length in range(1, options.max_new_tokens + 1):
         texts = [captions[prompt] for prompt in live]
-        if options.guidance:
-            scores = guided(scores, texts, [guides[prompt] for prompt in live], options.guidance)
-        _forbid_repeats(scores, texts, options.no_repeat)
+        scores = _steered(scores, texts, [guides[prompt] for prompt in live] if guides else (), options)
         tokens = [_choose(scores[row], options.temperature, generators[prompt]) for row, prompt in enumerate(live)]
         going = [row for row, token in enumerate(tokens) if token not in end_tokens]
         for row in going:
@@ -112,10 +110,8 @@ def _beam_search(
     scores = model.start()
     for length in range(1, options.max_new_tokens + 1):
         texts = [beam.tokens for prompt in beams for beam in prompt]
-        if options.guidance:
-            asked = [guide for guide, prompt in zip(guides, beams, strict=True) for _ in prompt]
-            scores = guided(scores, texts, asked, options.guidance)
-        _forbid_repeats(scores, texts, options.no_repeat)
+        asked = [guide for guide, prompt in zip(guides, beams, strict=False) for _ in prompt]
+        scores = _steered(scores, texts, asked, options)
         ahead = _likeliest(scores, 2 * (width + len(end_tokens)))
         rows: list[int] = []
         first = 0
@@ -145,6 +141,16 @@ def _beam_search(
         [beam.tokens for beam in sorted(done or going or [_Beam((), 0.0)], key=_Beam.normalised, reverse=True)]
         for done, going in zip(finished, beams, strict=True)
     ]
+
+
+def _steered(
+    scores: Tensor, texts: Sequence[Sequence[int]], guides: Sequence[Guidance], options: GenerationOptions
+) -> Tensor:
+    """Return the scores with guidance and without repeats; each row has its text so far, and a guide if asked for."""
+    if options.guidance:
+        scores = guided(scores, texts, guides, options.guidance)
+    _forbid_repeats(scores, texts, options.no_repeat)
+    return scores
 
 
 def _forbid_repeats(scores: Tensor, texts: Sequence[Sequence[int]], no_repeat: int) -> None:

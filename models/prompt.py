@@ -82,11 +82,6 @@ class PromptTemplate:
         items = [self.similar_item.replace("{caption}", plain_caption(caption)) for caption in captions]
         return self.separator.join(items) if items else self.none
 
-    @property
-    def names_sounds(self) -> bool:
-        """Whether the prompt names sounds."""
-        return _SOUNDS in self.text
-
     def sounds(self, groups: Sequence[Sequence[str]]) -> str:
         """Return the text in place of ``{sounds}``, such as ``rain, dog, then speech``."""
         return ", then ".join(", ".join(group) for group in groups) or self.no_sounds
